@@ -1,0 +1,1 @@
+"""Pixels in and out: pure functions on arrays and data sets."""

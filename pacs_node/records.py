@@ -1,0 +1,78 @@
+"""What one stage hands to the next: frozen, and free of behaviour."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+__all__ = ["DerivedInstance", "FloatImage", "Inference", "MaskImage", "Radiograph", "ReceivedInstance"]
+
+FloatImage = NDArray[np.float32]
+MaskImage = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInstance:
+    """One SOP Instance, durable in ``incoming/``."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    path: Path
+    size_bytes: int
+    calling_ae_title: str
+    peer_address: str
+    received_at: datetime  # UTC, aware
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Radiograph:
+    """A decoded frontal radiograph as a person sees it at its default window.
+
+    Attributes
+    ----------
+    pixels : (rows, columns) float32, P-values in [0, 1], 0 is black, not quantised.
+    padding : (rows, columns) bool or None
+        True where the source holds PixelPaddingValue (PS3.3 C.7.5.1.1.2); ``pixels`` is 0 there.
+    bits_stored : int, 8 to 16; the companion is written at this depth.
+    ds : the source data set, without pixel data.
+    """
+
+    pixels: FloatImage
+    padding: MaskImage | None
+    bits_stored: int
+    ds: Dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """What the network made of one radiograph, and how.
+
+    Attributes
+    ----------
+    soft_tissue : (rows, columns) uint16 P-values, 0 .. 2**bits_stored - 1, at native resolution.
+    bone_layer : (rows, columns) float32, what was subtracted from the P-values in [0, 1].
+    noise_seed : int, the seed of the one noise generator.
+    steps : int, network evaluations of the sampler.
+    """
+
+    soft_tissue: NDArray[np.uint16]
+    bone_layer: FloatImage
+    noise_seed: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedInstance:
+    """One companion, durable in ``outbox/``."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    source_sop_instance_uid: str
+    study_instance_uid: str
+    path: Path
+    pixel_sha256: str

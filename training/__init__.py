@@ -1,0 +1,1 @@
+"""Pairs, losses, loops and metrics: everything that makes weights."""
