@@ -46,21 +46,19 @@ def _walk(node: Schema, root: Schema, prefix: str) -> Iterator[str]:
 
 
 def nearest_key(root: Schema, unknown: str) -> str | None:
-    """The known key that was most likely meant: the same name in another table, else the most similar spelling."""
-    keys = known_keys(root)
-    leaf = unknown.rsplit(".", 1)[-1]
-    same_leaf = [key for key in keys if key.rsplit(".", 1)[-1] == leaf]
-    if same_leaf:
-        return same_leaf[0]
-    table = unknown.rpartition(".")[0]
-    siblings = [key for key in keys if key.rpartition(".")[0] == table]
-    for candidates in (siblings, keys):
-        close = difflib.get_close_matches(unknown, candidates, n=1)
+    """The known key that was most likely meant: the same name in another table, else the most similar name."""
+    table, _, leaf = unknown.rpartition(".")
+    leaves: dict[str, str] = {}
+    for key in known_keys(root):
+        owner, _, name = key.rpartition(".")
+        if name not in leaves or owner == table:
+            leaves[name] = key
+    siblings = [name for name, key in leaves.items() if key.rpartition(".")[0] == table]
+    for names in ([leaf], siblings, list(leaves)):
+        close = difflib.get_close_matches(leaf, [name for name in names if name in leaves], n=1)
         if close:
-            return close[0]
-    by_leaf = {key.rsplit(".", 1)[-1]: key for key in reversed(keys)}
-    close = difflib.get_close_matches(leaf, by_leaf, n=1)
-    return by_leaf[close[0]] if close else None
+            return leaves[close[0]]
+    return None
 
 
 def allowed(node: Schema) -> str:
