@@ -1,19 +1,39 @@
 """A bundle: a folder with `bundle.json` and the weight files that it names, each with its digest.
 
 No torch, no pickle. The digest of the bundle is the SHA-256 of the bytes of `bundle.json`, which holds the digest of
-every other file: one number stands for the whole.
+every other file: one number stands for the whole. The weights exist once, in one safetensors file: the ONNX graphs
+point into it, and the torch modules are rebuilt from it with the constructor arguments in ``ModelSpec.network``.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-__all__ = ["Bundle", "BundleError", "ClippingSpec", "FileSpec", "FusionSpec", "ModelSpec", "open_bundle", "write_bundle"]
+__all__ = [
+    "BUNDLE_FILE",
+    "ROLES",
+    "Bundle",
+    "BundleError",
+    "ClippingSpec",
+    "FileSpec",
+    "FusionSpec",
+    "ModelSpec",
+    "NetworkSpec",
+    "Role",
+    "open_bundle",
+    "write_bundle",
+]
 
 BUNDLE_FILE = "bundle.json"
+
+Role = Literal["encoder", "denoiser", "decoder"]
+ROLES: tuple[Role, ...] = ("encoder", "denoiser", "decoder")
+
+# A plain name: a bundle can never make us open a file outside its own folder.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 
 
 class BundleError(Exception):
@@ -41,6 +61,13 @@ class FusionSpec(_Record):
     highpass_px: Annotated[float, Field(ge=0)] = 0.0  # Gaussian sigma on the model grid; 0 keeps all frequencies
 
 
+class NetworkSpec(_Record):
+    """Constructor arguments of the torch modules whose weights the bundle holds."""
+
+    autoencoder: dict[str, Any] = {}
+    denoiser: dict[str, Any] = {}
+
+
 class FileSpec(_Record):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
@@ -50,8 +77,8 @@ class ModelSpec(_Record):
     """Everything needed to run the network the way it was trained; the content of `bundle.json`."""
 
     format: Literal[1] = 1
-    name: str
-    version: str
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[str, Field(min_length=1, max_length=64)]
     grid: Annotated[int, Field(ge=64)]  # rows = columns of the model's input, px
     latent_channels: Annotated[int, Field(ge=1)] = 4
     downsampling: Annotated[int, Field(ge=1)] = 8
@@ -61,10 +88,25 @@ class ModelSpec(_Record):
     steps: Annotated[int, Field(ge=1, le=1000)] = 4
     clipping: ClippingSpec = ClippingSpec()
     fusion: FusionSpec = FusionSpec()
-    graphs: dict[Literal["encoder", "denoiser", "decoder"], str]  # role -> file name of an ONNX graph
-    files: dict[str, FileSpec]
+    network: NetworkSpec = NetworkSpec()
+    precision: Literal["fp32", "fp16"] = "fp32"  # how the weights are stored; computation is float32 in both
+    weights: FileName = "weights.safetensors"  # tensors `autoencoder.*` and `denoiser.*`
+    graphs: dict[Role, FileName]  # role -> file name of an ONNX graph
+    files: dict[FileName, FileSpec]
     training: dict[str, Any] = {}  # provenance for the model card: data, seeds, commit, losses
     licence: str = "research use only"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        absent = [role for role in ROLES if role not in self.graphs]
+        if absent:
+            raise ValueError(f"no graph for {', '.join(absent)}")
+        unverified = sorted({*self.graphs.values(), self.weights} - set(self.files))
+        if unverified:
+            raise ValueError(f"no digest for {', '.join(unverified)}")
+        if self.grid % self.downsampling:
+            raise ValueError(f"grid {self.grid} is not a multiple of downsampling {self.downsampling}")
+        return self
 
 
 class Bundle(_Record):
@@ -74,13 +116,39 @@ class Bundle(_Record):
     spec: ModelSpec
     digest: str  # SHA-256 of bundle.json, 64 hexadecimal digits
 
-    def path(self, role: Literal["encoder", "denoiser", "decoder"]) -> Path:
+    def path(self, role: Role) -> Path:
+        """Where the ONNX graph of ``role`` lies."""
         return self.folder / self.spec.graphs[role]
+
+    @property
+    def weights_path(self) -> Path:
+        """Where the safetensors file lies."""
+        return self.folder / self.spec.weights
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _verify(path: Path, expected: FileSpec) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path} is missing; {BUNDLE_FILE} names it")
+    size = path.stat().st_size
+    if size != expected.bytes:
+        raise BundleError(f"{path} has {size} bytes; {BUNDLE_FILE} says {expected.bytes}")
+    try:
+        actual = _sha256(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read") from error
+    if actual != expected.sha256:
+        raise BundleError(f"{path} was changed: its SHA-256 is not the one in {BUNDLE_FILE}")
+
+
+def _complaints(error: ValidationError) -> str:
+    """What is wrong and where, one line, without the input values."""
+    lines = (f"{'.'.join(map(str, each['loc'])) or 'bundle'}: {each['msg']}" for each in error.errors())
+    return "; ".join(lines)
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -89,28 +157,37 @@ def open_bundle(folder: Path) -> Bundle:
     Raises
     ------
     BundleError
-        Not a bundle, a key is unknown, a file is missing, or its size or digest differs.
+        Not a bundle, a key is unknown, a file is missing, or its size or digest differs; the message names the file.
     """
+    path = folder / BUNDLE_FILE
     try:
-        raw = (folder / BUNDLE_FILE).read_bytes()
+        raw = path.read_bytes()
         spec = ModelSpec.model_validate_json(raw)
     except OSError as error:
         raise BundleError(f"{folder} holds no readable {BUNDLE_FILE}") from error
-    except ValueError as error:
-        raise BundleError(f"{folder / BUNDLE_FILE} is not valid: {error}") from error
+    except ValidationError as error:
+        raise BundleError(f"{path} is not valid: {_complaints(error)}") from error
     for name, expected in spec.files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != expected.bytes or _sha256(path) != expected.sha256:
-            raise BundleError(f"{path} is missing or is not the file that {BUNDLE_FILE} names")
-    missing = set(spec.graphs.values()) - set(spec.files)
-    if missing:
-        raise BundleError(f"{BUNDLE_FILE} names graphs without a digest: {', '.join(sorted(missing))}")
+        _verify(folder / name, expected)
     return Bundle(folder=folder, spec=spec, digest=hashlib.sha256(raw).hexdigest())
 
 
 def write_bundle(folder: Path, spec_without_files: dict[str, Any], names: list[str]) -> Bundle:
-    """Digest the named files of ``folder``, write `bundle.json` beside them and open the result."""
-    files = {name: {"sha256": _sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted(names)}
-    spec = ModelSpec.model_validate(spec_without_files | {"files": files})
-    (folder / BUNDLE_FILE).write_text(json.dumps(spec.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """Digest the named files of ``folder``, write `bundle.json` beside them and open the result.
+
+    Raises
+    ------
+    BundleError
+        The description is not a valid ModelSpec.
+    """
+    files = {
+        name: {"sha256": _sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in sorted(names)
+    }
+    try:
+        spec = ModelSpec.model_validate(spec_without_files | {"files": files})
+    except ValidationError as error:
+        raise BundleError(f"the description of the bundle is not valid: {_complaints(error)}") from error
+    # Written in binary with sorted keys: the same content has the same digest on every system.
+    text = json.dumps(spec.model_dump(), indent=1, sort_keys=True) + "\n"
+    (folder / BUNDLE_FILE).write_bytes(text.encode("utf-8"))
     return open_bundle(folder)

@@ -1,0 +1,144 @@
+"""Building blocks of the autoencoder and of the denoiser."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Attention", "Downsample", "ResidualBlock", "TimeEmbedding", "TimedBlock", "Upsample", "conv", "zero_conv"]
+
+GROUPS = 8
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
+    """Convolution that keeps rows and columns."""
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
+
+def zero_conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
+    """Convolution that starts as 0, so that the block it ends starts as its shortcut."""
+    layer = conv(inputs, outputs, kernel)
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _resize_channels(x: Tensor, outputs: int) -> Tensor:
+    """Average or repeat neighbouring channels until ``outputs`` are left: a shortcut without weights (DC-AE, 3.1)."""
+    inputs = x.shape[1]
+    if inputs == outputs:
+        return x
+    if inputs > outputs:
+        return x.unflatten(1, (outputs, inputs // outputs)).mean(dim=2)
+    return x.repeat_interleave(outputs // inputs, dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(silu(conv(silu(x))))``; no normalisation, so that far parts of an image do not move each other."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.second = zero_conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        out: Tensor = x + self.second(functional.silu(self.first(functional.silu(x))))
+        return out
+
+
+class Downsample(nn.Module):
+    """Halve rows and columns by space-to-channel, with a shortcut that has no weights.
+
+    References
+    ----------
+    DC-AE (arXiv 2410.10733), residual autoencoding. The channel counts must divide: ``4 * inputs`` by ``outputs``.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.conv = conv(inputs, outputs // 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / 2, W / 2)."""
+        shortcut = _resize_channels(functional.pixel_unshuffle(x, 2), self.outputs)
+        return functional.pixel_unshuffle(self.conv(x), 2) + shortcut
+
+
+class Upsample(nn.Module):
+    """Double rows and columns by channel-to-space: the mirror of `Downsample`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.conv = conv(inputs, outputs * 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, 2 * H, 2 * W)."""
+        shortcut = _resize_channels(x, self.outputs * 4)
+        return functional.pixel_shuffle(self.conv(x) + shortcut, 2)
+
+
+class TimeEmbedding(nn.Module):
+    """Sines and cosines of the diffusion time, then a small network (Ho et al. 2020, appendix B)."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 4
+        frequencies = torch.exp(torch.linspace(0.0, math.log(1000.0), half))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.layers = nn.Sequential(nn.Linear(2 * half, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(B,) in [0, 1] -> (B, width)."""
+        angles = t[:, None] * self.frequencies[None, :]
+        out: Tensor = self.layers(torch.cat([angles.sin(), angles.cos()], dim=1))
+        return out
+
+
+class TimedBlock(nn.Module):
+    """Residual block whose second normalisation the time embedding scales and shifts (Dhariwal & Nichol 2021)."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(GROUPS, inputs)
+        self.first = conv(inputs, outputs)
+        self.scale_shift = nn.Linear(embedding, 2 * outputs)
+        self.norm_out = nn.GroupNorm(GROUPS, outputs)
+        self.second = zero_conv(outputs, outputs)
+        self.shortcut = nn.Identity() if inputs == outputs else conv(inputs, outputs, kernel=1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(B, inputs, H, W), (B, embedding) -> (B, outputs, H, W)."""
+        h = self.first(functional.silu(self.norm_in(x)))
+        scale, shift = self.scale_shift(functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        h = self.second(functional.silu(self.norm_out(h) * (1 + scale) + shift))
+        out: Tensor = self.shortcut(x) + h
+        return out
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, as a residual."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.query_key_value = conv(channels, 3 * channels, kernel=1)
+        self.out = zero_conv(channels, channels, kernel=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W); C is a multiple of the number of heads."""
+        batch, channels, rows, columns = x.shape
+        packed = self.query_key_value(self.norm(x)).reshape(
+            batch, 3, self.heads, channels // self.heads, rows * columns
+        )
+        query, key, value = packed.transpose(-1, -2).unbind(dim=1)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        out: Tensor = x + self.out(mixed.transpose(-1, -2).reshape(batch, channels, rows, columns))
+        return out

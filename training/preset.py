@@ -1,0 +1,97 @@
+"""A preset: every number of a training, validated, from a TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model.autoencoder import AutoencoderConfig
+from model.bundle import ClippingSpec
+from model.denoiser import DenoiserConfig
+
+__all__ = ["AutoencoderTraining", "DiffusionTraining", "Optimisation", "Preset", "PresetError", "load_preset"]
+
+SHIPPED = Path(__file__).parent / "presets"
+
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Period = Annotated[int, Field(ge=0)]
+
+
+class PresetError(Exception):
+    """The preset does not exist or a number in it is not usable."""
+
+
+class Optimisation(BaseModel):
+    """What both stages share: AdamW, warm-up, cosine decay, EMA, how often to save and to look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: Positive
+    final_learning_rate: Positive
+    warmup_steps: Period
+    batch: Count
+    max_steps: Count
+    ema: Annotated[float, Field(gt=0, lt=1)]  # share of the old weights kept per step
+    save_every: Count
+    validate_every: Period  # 0: never
+    clip_gradient_norm: Positive = 1.0
+    bfloat16: bool = True  # autocast of convolutions; weights, losses and the last layer stay float32
+
+
+class AutoencoderTraining(Optimisation):
+    """Weights of the autoencoder's losses."""
+
+    crop: Annotated[int, Field(ge=32)]  # rows and columns of a training patch
+    l1: Weight
+    mse: Weight
+    ms_ssim: Weight
+    twin: Weight  # on |(D(E(cxr)) - D(E(soft))) - (cxr - soft)|: what ships is a difference of two decodes
+    latent_noise: Weight  # noise on latents while training, in deviations; makes the decoder smooth
+    commitment: Weight = 0.25  # vq only
+
+
+class DiffusionTraining(Optimisation):
+    """Weights of the denoiser's losses, and how time is drawn."""
+
+    offset_noise: Weight
+    high_noise_share: Annotated[float, Field(ge=0, le=1)]  # share of a batch with t in [.9, 1]; few steps start there
+    latent: Weight  # error of the latents
+    decoded: Weight  # error of the decoded bone layer
+    sampling_steps: Count
+
+
+class Preset(BaseModel):
+    """Both stages and the sizes of both networks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    grid: Annotated[int, Field(ge=64)]
+    autoencoder: AutoencoderConfig
+    autoencoder_training: AutoencoderTraining
+    denoiser: DenoiserConfig
+    diffusion: DiffusionTraining
+    clipping: ClippingSpec
+
+
+def load_preset(name_or_path: str | Path) -> Preset:
+    """Read a preset that is shipped, by name, or any other, by path.
+
+    Raises
+    ------
+    PresetError
+        No such preset, unreadable TOML, an unknown key or a number out of range; the message says which.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = SHIPPED / f"{name_or_path}.toml"
+    try:
+        return Preset.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        raise PresetError(f"no preset {name_or_path}; shipped are: {names}") from error
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise PresetError(f"{path.name} is not a usable preset: {error}") from error
