@@ -1,0 +1,151 @@
+"""The spool: received, outgoing and refused objects as files that survive a crash.
+
+::
+
+    incoming/KEY.dcm                  received, not yet finished
+    outbox/DESTINATION/KEY.dcm        a companion that this destination has not got yet
+    quarantine/KEY.dcm + KEY.json     refused, with the reason; kept until a person removes it
+
+KEY is derived from the SOP Instance UID, so no name comes from a peer and the same instance is the same file. Every
+file appears complete or not at all: it is written under a temporary name in its own folder, fsynced, renamed, and the
+folder is fsynced.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from pacs_node.errors import DiskFull
+
+__all__ = ["Spool", "spool_key"]
+
+TEMPORARY_SUFFIX = ".part"
+
+
+def spool_key(sop_instance_uid: str) -> str:
+    """Our own file name for an instance: 32 hexadecimal digits of the SHA-256 of its UID."""
+    return hashlib.sha256(sop_instance_uid.encode("ascii", "replace")).hexdigest()[:32]
+
+
+class Spool:
+    """The three folders below ``data_dir``; every method that writes raises DiskFull when the bytes are not durable."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.incoming = data_dir / "incoming"
+        self.outbox = data_dir / "outbox"
+        self.quarantine = data_dir / "quarantine"
+        with _disk_errors():
+            for folder in (self.incoming, self.outbox, self.quarantine):
+                folder.mkdir(parents=True, exist_ok=True)
+
+    def remove_leftovers(self) -> int:
+        """Delete the temporary files of writes that a crash interrupted; returns how many there were."""
+        leftovers = [*self.incoming.parent.glob(f"*/*{TEMPORARY_SUFFIX}"), *self.outbox.glob(f"*/*{TEMPORARY_SUFFIX}")]
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return len(leftovers)
+
+    def incoming_path(self, key: str) -> Path:
+        return self.incoming / f"{key}.dcm"
+
+    def outbox_path(self, key: str, destination: str) -> Path:
+        return self.outbox / destination / f"{key}.dcm"
+
+    def write_incoming(self, key: str, parts: Sequence[bytes | memoryview]) -> Path:
+        """Make a received file durable; a file of the same key is replaced in one step."""
+        path = self.incoming_path(key)
+        _write_atomically(path, lambda stream: stream.writelines(parts))
+        return path
+
+    def write_outbox(self, key: str, destinations: Sequence[str], write: Callable[[BinaryIO], object]) -> list[Path]:
+        """Make one companion durable for each destination; the bytes exist once, under several names.
+
+        Parameters
+        ----------
+        write : called with a binary stream, writes the whole file.
+        """
+        paths = [self.outbox_path(key, destination) for destination in destinations]
+        for number, path in enumerate(paths):
+            with _disk_errors():
+                path.parent.mkdir(exist_ok=True)
+                _fsync_folder(self.outbox)
+            if number == 0:
+                _write_atomically(path, write)
+            else:
+                _link_atomically(paths[0], path)
+        return paths
+
+    def release(self, key: str, destination: str | None = None) -> None:
+        """Remove what is finished: a destination's companion, or the received file; absence is no error."""
+        path = self.incoming_path(key) if destination is None else self.outbox_path(key, destination)
+        with _disk_errors():
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                _fsync_folder(path.parent)
+
+    def waiting_destinations(self, key: str) -> list[str]:
+        """Destinations that have not got the companion of this key yet."""
+        return sorted(path.parent.name for path in self.outbox.glob(f"*/{key}.dcm"))
+
+    def refuse(self, path: Path, reason: dict[str, object], name: str | None = None) -> Path:
+        """Move a spooled file to quarantine/ with a JSON file that says why; an absent file leaves the reason only.
+
+        Safe to repeat after a crash: the reason is written first, then the bytes are moved in one step.
+        """
+        target = self.quarantine / f"{name or path.stem}.dcm"
+        text = json.dumps(reason, indent=1, sort_keys=True).encode()
+        _write_atomically(target.with_suffix(".json"), lambda stream: stream.write(text))
+        with _disk_errors(), contextlib.suppress(FileNotFoundError):
+            path.rename(target)
+            _fsync_folder(path.parent)
+            _fsync_folder(self.quarantine)
+        return target
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turn every failure of the file system into DiskFull, naming the error but no path (names may reach a log)."""
+    try:
+        yield
+    except OSError as error:
+        code = error.strerror or type(error).__name__
+        raise DiskFull(f"the spool cannot be written: {code}") from error
+
+
+def _write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
+    try:
+        with _disk_errors():
+            with temporary.open("xb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            _fsync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _link_atomically(source: Path, path: Path) -> None:
+    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
+    with _disk_errors():
+        temporary.hardlink_to(source)
+        temporary.replace(path)
+        # rename(2) does nothing when both names are links to one file already; the temporary name then stays
+        temporary.unlink(missing_ok=True)
+        _fsync_folder(path.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    """A rename is durable only when the folder that holds the name is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
