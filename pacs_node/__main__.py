@@ -1,6 +1,8 @@
 """``python -m pacs_node`` is ``pacs-node``."""
 
-from pacs_node.cli import app
+import sys
+
+from pacs_node.cli import main
 
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

@@ -30,6 +30,7 @@ __all__ = [
     "StoredSyntax",
     "config_file",
     "load_settings",
+    "packaged_config_file",
 ]
 
 ENVIRONMENT_PREFIX = "PACS_NODE_"
@@ -173,10 +174,14 @@ def config_file(path: Path | None = None) -> Path:
             raise ConfigError(f"{path} is not a file; --config wants the path of a TOML file")
         return path
     here = Path(CONFIG_NAME)
+    return here if here.is_file() else packaged_config_file()
+
+
+def packaged_config_file() -> Path:
+    """The file with every default: inside the package in a wheel, at the top of the repository when editable."""
     package = Path(__file__).parent
-    # In a wheel the file lies inside the package; in an editable installation at the top of the repository.
-    candidates = (here, package / CONFIG_NAME, package.parent / CONFIG_NAME)
-    return next((candidate for candidate in candidates if candidate.is_file()), here)
+    inside = package / CONFIG_NAME
+    return inside if inside.is_file() else package.parent / CONFIG_NAME
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:

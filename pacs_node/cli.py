@@ -1,0 +1,212 @@
+"""The command line: parse, import one command, run it, and turn any error into a message and an exit code.
+
+Nothing heavy is imported here: `pacs-node --help` loads neither torch nor onnxruntime nor the job queue.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pacs_node import __version__
+
+__all__ = ["app", "main"]
+
+EXAMPLES = "\n\n[bold]Examples[/bold]\n\n"
+
+app = typer.Typer(
+    name="pacs-node",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # errors are shown by `main`, in one place
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Research use only. Exit codes: 0 done, 1 something was refused or failed, 2 usage or configuration, "
+    "3 model or runtime, 4 may work later, 70 a mistake in pacs-node.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at the settings.")
+train_app = typer.Typer(no_args_is_help=True, help="Train the two networks (needs the extra [bold]training[/bold]).")
+app.add_typer(config_app, name="config")
+app.add_typer(train_app, name="train")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings; else ./config.toml, else the packaged one.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pacs-node {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """A node beside a PACS that returns a soft-tissue companion for every chest radiograph. Research use only.
+
+    Start with [bold]pacs-node demo[/bold], which needs no PACS, or [bold]pacs-node serve[/bold].
+    """
+
+
+@app.command(
+    epilog=f"{EXAMPLES}pacs-node serve\n\npacs-node serve --config /etc/pacs-node.toml\n\n"
+    "PACS_NODE_NODE__PORT=104 pacs-node serve"
+)
+def serve(config: Config = None) -> None:
+    """Receive radiographs, make companions and send them to their destinations, until SIGTERM or Ctrl-C."""
+    from pacs_node.commands.serve import run
+
+    _leave(run(config))
+
+
+@app.command(
+    epilog=f"{EXAMPLES}pacs-node send radiograph.dcm\n\npacs-node send study/ --to pacs\n\n"
+    "pacs-node send study/ --to 10.0.0.5:104 --aet ARCHIVE --json"
+)
+def send(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders that are searched for them.")],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="A peer's name or HOST:PORT; else the node itself.", metavar="NAME|HOST:PORT"),
+    ] = None,
+    aet: Annotated[
+        str | None, typer.Option("--aet", help="Called AE title.", show_default="the peer's, or ANY-SCP")
+    ] = None,
+    config: Config = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Send files by C-STORE, to the running node unless told otherwise. Exit code 1 if any was not taken."""
+    from pacs_node.commands.send import run
+
+    _leave(run(paths, to=to, called_aet=aet, config=config, as_json=json))
+
+
+@app.command(
+    epilog=f"{EXAMPLES}pacs-node process radiograph.dcm -o companion.dcm\n\n"
+    "pacs-node process radiograph.dcm -o companion.dcm --preview before_after.png"
+)
+def process(
+    radiograph: Annotated[Path, typer.Argument(help="A DICOM file with a frontal chest radiograph.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the companion is written.")],
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="A PNG: source, companion and bone layer side by side.")
+    ] = None,
+    config: Config = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Make the companion of one file, without any network."""
+    from pacs_node.commands.process import run
+
+    _leave(run(radiograph, output, preview=preview, config=config, as_json=json))
+
+
+@app.command(epilog=f"{EXAMPLES}pacs-node status\n\npacs-node status --json | jq .jobs")
+def status(config: Config = None, *, json: Json = False) -> None:
+    """Show the queue and the last results, whether the node is running or not."""
+    from pacs_node.commands.status import run
+
+    _leave(run(config, as_json=json))
+
+
+@app.command(epilog=f"{EXAMPLES}pacs-node audit --limit 20\n\npacs-node audit --study 1.2.840.113619.2.1 --json")
+def audit(
+    study: Annotated[str | None, typer.Option("--study", help="Only events of this StudyInstanceUID.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest events, at most this many.")] = 100,
+    config: Config = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Print the audit trail, oldest event first."""
+    from pacs_node.commands.audit import run
+
+    _leave(run(config, study=study, limit=limit, as_json=json))
+
+
+@app.command("export-onnx", epilog=f"{EXAMPLES}pacs-node export-onnx --checkpoint runs/first -o my-bundle")
+def export_onnx(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder of a training run.")] = None,
+    bundle: Annotated[str | None, typer.Option("--bundle", help='A bundle to export anew, or "default".')] = None,
+    precision: Annotated[str, typer.Option("--precision", help="How weights are stored: fp32 or fp16.")] = "fp32",
+) -> None:
+    """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle."""
+    from pacs_node.commands.export_onnx import run
+
+    _leave(run(output, checkpoint=checkpoint, bundle=bundle, precision=precision))
+
+
+@app.command(epilog=f"{EXAMPLES}pacs-node demo\n\npacs-node demo --out /tmp/demo --seed 7")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the radiograph, the companion and the PNG.")] = Path(
+        "demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated patient.")] = 1,
+    *,
+    json: Json = False,
+) -> None:
+    """Show the whole way on this machine: a PACS of its own, the node, a simulated radiograph, its companion."""
+    from pacs_node.commands.demo import run
+
+    _leave(run(out, seed=seed, as_json=json))
+
+
+@config_app.command("check", epilog=f"{EXAMPLES}pacs-node config check\n\npacs-node config check -c other.toml --json")
+def config_check(config: Config = None, *, json: Json = False) -> None:
+    """Check the settings and the bundle; every problem at once, exit code 2 (settings) or 3 (bundle)."""
+    from pacs_node.commands.config import check
+
+    _leave(check(config, as_json=json))
+
+
+@config_app.command("show", epilog=f"{EXAMPLES}pacs-node config show\n\npacs-node config show --json | jq .node")
+def config_show(config: Config = None, *, json: Json = False) -> None:
+    """Print the settings in effect, after file and environment."""
+    from pacs_node.commands.config import show
+
+    _leave(show(config, as_json=json))
+
+
+@config_app.command("reference", epilog=f"{EXAMPLES}pacs-node config reference > docs/configuration_reference.md")
+def config_reference() -> None:
+    """Print every key with its default, the values it takes and what it does, as Markdown."""
+    from pacs_node.commands.config import reference
+
+    _leave(reference())
+
+
+def _leave(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the only place where errors end.
+
+    Parameters
+    ----------
+    arguments : without the program's name; None takes those of the process.
+
+    Returns
+    -------
+    int, the exit code, see `pacs_node.commands.errors.ExitCode`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(words, prog_name="pacs-node")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the edge: every error ends here)
+        from pacs_node.commands.errors import report
+
+        return report(error, debug="--debug" in words)
+    return 0

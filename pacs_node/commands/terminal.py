@@ -1,0 +1,45 @@
+"""Two streams: results on stdout, everything said on the way on stderr, so that `--json` can be piped."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["print_json", "say", "stderr", "stdout", "table"]
+
+
+def stdout() -> Console:
+    """A console for results."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr() -> Console:
+    """A console for progress and messages."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(message: str) -> None:
+    """One message on stderr; rich markup is not interpreted, for paths may hold brackets."""
+    stderr().print(message, markup=False)
+
+
+def print_json(value: object) -> None:
+    """The only output of a command with `--json`: one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """A table of texts; a cell is never read as markup."""
+    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    return made
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else escape(str(value))
