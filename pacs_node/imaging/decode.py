@@ -1,0 +1,208 @@
+"""Stored values out of PixelData, whatever encoded them; nothing is allocated before the header was believed.
+
+The frame is decoded by pydicom's decoders, one plugin after the other in a fixed order, because each of them refuses
+streams that another one reads. Bits outside BitsStored are dropped here and not by pydicom, which assumes that HighBit
+is BitsStored - 1 and leaves the unused bits of compressed pixels alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+from pacs_node.errors import ReasonCode, Rejected
+
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "PixelDescription", "describe_pixels", "stored_indices"]
+
+# The largest flat detectors have 0.1 mm pixels on 43 cm (18.5 Mpx), stitched spines stay below 60 Mpx; more than this
+# is damage or an attack, and would need over 1 GB before the network sees a pixel.
+MAX_PIXELS = 100_000_000
+# Ribs are about 10 px wide in a radiograph of this size; anything smaller is an icon or a screenshot.
+MIN_SIDE = 256
+
+# The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins.
+_PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
+_HTJ2K = {"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"}
+_END_OF_IMAGE = b"\xff\xd9"  # EOI of ITU-T T.81 and T.87, EOC of T.800
+
+
+@dataclass(frozen=True, slots=True)
+class PixelDescription:
+    """The Image Pixel attributes that a monochrome frame needs, checked against each other (PS3.3 C.7.6.3)."""
+
+    rows: int
+    columns: int
+    bits_allocated: int  # 8 or 16
+    bits_stored: int
+    high_bit: int
+    signed: bool
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.rows * self.columns * self.bits_allocated // 8
+
+
+def _integer(ds: Dataset, keyword: str) -> int:
+    value = ds.get(keyword)
+    if value is None or value == "":
+        raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"{keyword} is absent or empty")
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, f"{keyword} is not one integer") from None
+
+
+def _require_single_gray_frame(ds: Dataset) -> None:
+    if _integer(ds, "SamplesPerPixel") != 1:
+        raise Rejected(ReasonCode.NOT_MONOCHROME, "SamplesPerPixel is not 1")
+    photometric = ds.get("PhotometricInterpretation")
+    if not photometric:
+        raise Rejected(ReasonCode.MISSING_ATTRIBUTE, "PhotometricInterpretation is absent or empty")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise Rejected(ReasonCode.NOT_MONOCHROME, "PhotometricInterpretation is neither MONOCHROME1 nor MONOCHROME2")
+    if ds.get("NumberOfFrames") not in (None, "") and _integer(ds, "NumberOfFrames") != 1:
+        raise Rejected(ReasonCode.MULTI_FRAME, "NumberOfFrames is not 1")
+
+
+def _require_sane_size(rows: int, columns: int) -> None:
+    if rows < 1 or columns < 1:
+        raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, "Rows or Columns is not positive")
+    if rows * columns > MAX_PIXELS:
+        raise Rejected(ReasonCode.TOO_LARGE, f"{rows} x {columns} is more than {MAX_PIXELS} pixels")
+    if min(rows, columns) < MIN_SIDE:
+        raise Rejected(ReasonCode.TOO_SMALL, f"{rows} x {columns} is smaller than {MIN_SIDE} pixels")
+
+
+def describe_pixels(ds: Dataset) -> PixelDescription:
+    """Check what the header says about the pixels.
+
+    Raises
+    ------
+    Rejected
+        NO_PIXEL_DATA, MISSING_ATTRIBUTE, NOT_MONOCHROME, MULTI_FRAME, TOO_LARGE, TOO_SMALL, or
+        PIXEL_DESCRIPTION_INVALID when the attributes contradict each other.
+    """
+    if not ds.get("PixelData"):
+        raise Rejected(ReasonCode.NO_PIXEL_DATA, "PixelData is absent or empty")
+    _require_single_gray_frame(ds)
+    rows, columns = _integer(ds, "Rows"), _integer(ds, "Columns")
+    _require_sane_size(rows, columns)
+    allocated, stored = _integer(ds, "BitsAllocated"), _integer(ds, "BitsStored")
+    high_bit, representation = _integer(ds, "HighBit"), _integer(ds, "PixelRepresentation")
+    if allocated not in (8, 16):
+        raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, f"BitsAllocated is {allocated}, not 8 or 16")
+    # HighBit is BitsStored - 1 today; older objects keep the values in the upper bits of the word
+    if not (1 <= stored <= allocated and stored - 1 <= high_bit < allocated and representation in (0, 1)):
+        raise Rejected(
+            ReasonCode.PIXEL_DESCRIPTION_INVALID,
+            f"BitsStored {stored}, HighBit {high_bit}, PixelRepresentation {representation} do not fit {allocated}",
+        )
+    return PixelDescription(rows, columns, allocated, stored, high_bit, representation == 1)
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns in the frame header of a JPEG or JPEG-LS stream (ITU-T T.81 B.2.2, T.87 C.2.2)."""
+    position = 2
+    while position + 9 <= len(frame) and frame[position] == 0xFF:
+        marker = frame[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return int.from_bytes(frame[position + 5 : position + 7]), int.from_bytes(
+                frame[position + 7 : position + 9]
+            )
+        else:
+            position += 2 + int.from_bytes(frame[position + 2 : position + 4])
+    return None
+
+
+def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns of the image area in the SIZ marker segment (ITU-T T.800 A.5.1)."""
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 1024)  # some writers leave the boxes of a JP2 file before it
+    if start < 0 or len(frame) < start + 24:
+        return None
+    fields = [int.from_bytes(frame[start + 8 + 4 * i : start + 12 + 4 * i]) for i in range(4)]
+    return fields[1] - fields[3], fields[0] - fields[2]
+
+
+def _check_codestream(ds: Dataset, pixels: PixelDescription, syntax: UID) -> None:
+    """Refuse a codestream that ends early, or whose own size would make a decoder allocate something else.
+
+    libjpeg and OpenJPEG decode a stream that was cut off without an error and leave the rest of the image gray.
+    """
+    is_jpeg2000 = syntax in JPEG2000TransferSyntaxes or syntax in _HTJ2K
+    if not is_jpeg2000 and syntax not in JPEGTransferSyntaxes and syntax not in JPEGLSTransferSyntaxes:
+        return
+    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+    size = _jpeg2000_size(frame) if is_jpeg2000 else _jpeg_size(frame)
+    if size is None:
+        raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, "PixelData holds no codestream of its transfer syntax")
+    if size not in ((pixels.rows, pixels.columns), (0, pixels.columns)):  # JPEG may leave its rows to a DNL marker
+        raise Rejected(
+            ReasonCode.PIXEL_DESCRIPTION_INVALID, "the codestream has not the Rows and Columns of the header"
+        )
+    if not frame.rstrip(b"\x00").endswith(_END_OF_IMAGE):
+        raise Rejected(ReasonCode.TRUNCATED, "the codestream ends before its end-of-image marker")
+
+
+def _decoder(ds: Dataset) -> Decoder:
+    syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
+    if not syntax:
+        raise Rejected(ReasonCode.MISSING_ATTRIBUTE, "TransferSyntaxUID is absent or empty")
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        decoder = None
+    if decoder is None or not decoder.is_available:
+        raise Rejected(ReasonCode.TRANSFER_SYNTAX_UNSUPPORTED, "no installed decoder reads this transfer syntax")
+    return decoder
+
+
+def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic]:
+    plugins = [name for name in _PLUGINS if name in decoder.available_plugins] or [""]  # "": native, needs no plugin
+    for plugin in plugins:
+        try:
+            # raw: no colour conversion; the unused bits are ours to drop
+            return decoder.as_array(ds, index=0, raw=True, decoding_plugin=plugin, correct_unused_bits=False)[0]  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001, S112 - a decoder may raise anything; its text may quote the data set
+            continue
+    raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, f"none of {len(plugins)} decoders reads the pixel data")
+
+
+def stored_indices(ds: Dataset, pixels: PixelDescription) -> NDArray[np.uint16]:
+    """Decode the one frame to its stored bits, as indices into a table of 2**BitsStored entries.
+
+    Parameters
+    ----------
+    ds : a data set with PixelData and file_meta.
+    pixels : from `describe_pixels`.
+
+    Returns
+    -------
+    (rows, columns) uint16, 0 .. 2**bits_stored - 1; for signed pixels the two's complement of the stored value
+    (PS3.5 8.1.1), so that the upper half of the table stands for negative values.
+
+    Raises
+    ------
+    Rejected
+        TRANSFER_SYNTAX_UNSUPPORTED, TRUNCATED, PIXEL_DATA_UNDECODABLE, or PIXEL_DESCRIPTION_INVALID when the decoded
+        frame or its codestream has another size.
+    """
+    decoder = _decoder(ds)
+    if decoder.is_native:
+        if len(ds.PixelData) < pixels.frame_bytes:
+            raise Rejected(ReasonCode.TRUNCATED, "PixelData is shorter than Rows x Columns")
+    else:
+        _check_codestream(ds, pixels, decoder.UID)
+    decoded = _decode(ds, decoder)
+    if decoded.shape != (pixels.rows, pixels.columns):
+        raise Rejected(
+            ReasonCode.PIXEL_DESCRIPTION_INVALID, "the decoded frame has not the Rows and Columns of the header"
+        )
+    words: NDArray[np.uint16] = decoded.view(f"u{decoded.dtype.itemsize}").astype(np.uint16, copy=False)
+    shift = np.uint16(pixels.high_bit + 1 - pixels.bits_stored)
+    return (words >> shift) & np.uint16(2**pixels.bits_stored - 1)

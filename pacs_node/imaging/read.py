@@ -1,0 +1,141 @@
+"""A file or data set -> a Radiograph, or a Rejected with the reason; nothing else leaves this module."""
+
+import copy
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from pacs_node.errors import NodeError, ReasonCode, Rejected
+from pacs_node.imaging.decode import MAX_PIXELS, describe_pixels, stored_indices
+from pacs_node.imaging.display import display_table, padding_entries, stored_values
+from pacs_node.records import Radiograph
+
+__all__ = ["open_dataset", "read_dataset", "read_radiograph"]
+
+# Two bytes for each of the pixels that are let in, and as much again for private elements.
+MAX_FILE_BYTES = 4 * MAX_PIXELS
+# Without these there is no study to return to and nothing to refer to.
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
+_TRAILING_PADDING = 0xFFFCFFFC
+
+
+@contextmanager
+def _only_rejected(reason: ReasonCode, explanation: str) -> Iterator[None]:
+    """Give whatever a parser raises on hostile bytes one reason; its text may quote the data set, so it is dropped."""
+    try:
+        yield
+    except NodeError:
+        raise
+    except Exception:  # noqa: BLE001 - that is the purpose
+        raise Rejected(reason, explanation) from None
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Parse a DICOM file with everything in it; pixels stay encoded.
+
+    Raises
+    ------
+    Rejected
+        NOT_DICOM, TRUNCATED, or TOO_LARGE (also for a deflated data set that would inflate to more than it may).
+    OSError
+        The file cannot be opened: a matter of this machine, not of the input.
+    """
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise Rejected(ReasonCode.TOO_LARGE, f"the file has more than {MAX_FILE_BYTES} bytes")
+    raw = path.read_bytes()
+    with _only_rejected(ReasonCode.NOT_DICOM, "the bytes cannot be parsed as a DICOM data set"):
+        return _parse(raw, path)
+
+
+def _parse(raw: bytes, path: Path) -> Dataset:
+    if raw[128:132] != b"DICM":  # PS3.10 7.1
+        raise Rejected(ReasonCode.NOT_DICOM, "the file has no DICOM preamble and prefix")
+    try:
+        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            _require_bounded_inflation(raw)
+        ds = dcmread(BytesIO(raw))
+    except (EOFError, InvalidDicomError):
+        raise Rejected(ReasonCode.TRUNCATED, "the data set ends early") from None
+    _require_complete(ds, raw)
+    return ds
+
+
+def _require_bounded_inflation(raw: bytes) -> None:
+    """Refuse a deflate bomb before pydicom inflates it whole (PS3.5 A.5)."""
+    meta_length = int.from_bytes(raw[140:144], "little")  # FileMetaInformationGroupLength is always the first element
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    inflater.decompress(raw[144 + meta_length :], MAX_FILE_BYTES)
+    if inflater.unconsumed_tail:
+        raise Rejected(ReasonCode.TOO_LARGE, f"the deflated data set has more than {MAX_FILE_BYTES} bytes")
+
+
+def _require_complete(ds: Dataset, raw: bytes) -> None:
+    """Find the end that pydicom passes over in silence: a short last value, or no element at all."""
+    if len(ds) == 0 and len(raw) > 0:
+        raise Rejected(ReasonCode.TRUNCATED, "the data set ends early or holds no element")
+    last = ds.get_item(max(ds.keys()))
+    if isinstance(last, RawDataElement) and last.tag != _TRAILING_PADDING and len(last.value or b"") < last.length:
+        undefined_length = last.length == 0xFFFFFFFF
+        if not undefined_length:
+            raise Rejected(ReasonCode.TRUNCATED, "the last element is shorter than its stated length")
+
+
+def read_dataset(ds: Dataset) -> Radiograph:
+    """Decode a parsed data set to P-values at its default look.
+
+    Parameters
+    ----------
+    ds : with PixelData and file_meta; not changed.
+
+    Raises
+    ------
+    Rejected
+        Every reason of `describe_pixels`, `stored_indices` and `display_table`; MISSING_ATTRIBUTE without the UIDs that
+        the companion must refer to; BLANK when no two pixels differ, or none but padding is there.
+    """
+    with _only_rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, "the data set has values that do not fit their elements"):
+        return _radiograph(ds)
+
+
+def _radiograph(ds: Dataset) -> Radiograph:
+    for keyword in _IDENTITY:
+        if not ds.get(keyword):
+            raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"{keyword} is absent or empty")
+    pixels = describe_pixels(ds)
+    index = stored_indices(ds, pixels)
+    values = stored_values(pixels)
+    padded = padding_entries(ds, values)
+    present = np.bincount(index.ravel(), minlength=values.size) > 0
+    seen = present & ~padded
+    if not seen.any():
+        raise Rejected(ReasonCode.BLANK, "every pixel is padding")
+    table = display_table(ds, pixels, seen)
+    if np.ptp(table[seen]) == 0.0:
+        raise Rejected(ReasonCode.BLANK, "all pixels have the same grey value")
+    table[padded] = 0.0
+    return Radiograph(
+        pixels=table.astype(np.float32)[index],
+        padding=padded[index] if (present & padded).any() else None,
+        bits_stored=max(8, pixels.bits_stored),  # a companion of fewer bits would band
+        ds=_without_pixels(ds),
+    )
+
+
+def _without_pixels(ds: Dataset) -> Dataset:
+    header = copy.copy(ds)
+    del header.PixelData
+    return header
+
+
+def read_radiograph(path: Path) -> Radiograph:
+    """Open and decode one file; see `open_dataset` and `read_dataset` for what is raised."""
+    return read_dataset(open_dataset(path))
