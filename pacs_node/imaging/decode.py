@@ -5,16 +5,18 @@ streams that another one reads. Bits outside BitsStored are dropped here and not
 is BitsStored - 1 and leaves the unused bits of compressed pixels alone.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import Decoder, get_decoder
-from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+from pydicom.uid import UID
 
 from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.imaging.codestream import codestream_size, has_codestream, is_complete, mended
 
 __all__ = ["MAX_PIXELS", "MIN_SIDE", "PixelDescription", "describe_pixels", "stored_indices"]
 
@@ -26,8 +28,6 @@ MIN_SIDE = 256
 
 # The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins.
 _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
-_HTJ2K = {"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"}
-_END_OF_IMAGE = b"\xff\xd9"  # EOI of ITU-T T.81 and T.87, EOC of T.800
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,48 +104,13 @@ def describe_pixels(ds: Dataset) -> PixelDescription:
     return PixelDescription(rows, columns, allocated, stored, high_bit, representation == 1)
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns in the frame header of a JPEG or JPEG-LS stream (ITU-T T.81 B.2.2, T.87 C.2.2)."""
-    position = 2
-    while position + 9 <= len(frame) and frame[position] == 0xFF:
-        marker = frame[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return int.from_bytes(frame[position + 5 : position + 7]), int.from_bytes(
-                frame[position + 7 : position + 9]
-            )
-        else:
-            position += 2 + int.from_bytes(frame[position + 2 : position + 4])
-    return None
-
-
-def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns of the image area in the SIZ marker segment (ITU-T T.800 A.5.1)."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 1024)  # some writers leave the boxes of a JP2 file before it
-    if start < 0 or len(frame) < start + 24:
-        return None
-    fields = [int.from_bytes(frame[start + 8 + 4 * i : start + 12 + 4 * i]) for i in range(4)]
-    return fields[1] - fields[3], fields[0] - fields[2]
-
-
-def _check_codestream(ds: Dataset, pixels: PixelDescription, syntax: UID) -> None:
-    """Refuse a codestream that ends early, or whose own size would make a decoder allocate something else.
-
-    libjpeg and OpenJPEG decode a stream that was cut off without an error and leave the rest of the image gray.
-    """
-    is_jpeg2000 = syntax in JPEG2000TransferSyntaxes or syntax in _HTJ2K
-    if not is_jpeg2000 and syntax not in JPEGTransferSyntaxes and syntax not in JPEGLSTransferSyntaxes:
-        return
-    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
-    size = _jpeg2000_size(frame) if is_jpeg2000 else _jpeg_size(frame)
+def _check_frame(frame: bytes, pixels: PixelDescription, syntax: UID) -> None:
+    size = codestream_size(frame, syntax)
     if size is None:
         raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, "PixelData holds no codestream of its transfer syntax")
-    if size not in ((pixels.rows, pixels.columns), (0, pixels.columns)):  # JPEG may leave its rows to a DNL marker
-        raise Rejected(
-            ReasonCode.PIXEL_DESCRIPTION_INVALID, "the codestream has not the Rows and Columns of the header"
-        )
-    if not frame.rstrip(b"\x00").endswith(_END_OF_IMAGE):
+    if size not in ((pixels.rows, pixels.columns), (0, pixels.columns)):
+        raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, "codestream and header differ in Rows or Columns")
+    if not is_complete(frame):
         raise Rejected(ReasonCode.TRUNCATED, "the codestream ends before its end-of-image marker")
 
 
@@ -162,7 +127,7 @@ def _decoder(ds: Dataset) -> Decoder:
     return decoder
 
 
-def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic]:
+def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic] | None:
     plugins = [name for name in _PLUGINS if name in decoder.available_plugins] or [""]  # "": native, needs no plugin
     for plugin in plugins:
         try:
@@ -170,7 +135,21 @@ def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic]:
             return decoder.as_array(ds, index=0, raw=True, decoding_plugin=plugin, correct_unused_bits=False)[0]  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001, S112 - a decoder may raise anything; its text may quote the data set
             continue
-    raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, f"none of {len(plugins)} decoders reads the pixel data")
+    return None
+
+
+def _decode_compressed(ds: Dataset, pixels: PixelDescription, decoder: Decoder) -> NDArray[np.generic] | None:
+    if not has_codestream(decoder.UID):
+        return _decode(ds, decoder)
+    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+    _check_frame(frame, pixels, decoder.UID)
+    decoded = _decode(ds, decoder)
+    repaired = mended(frame, decoder.UID) if decoded is None else None
+    if repaired is None:
+        return decoded
+    again = copy.copy(ds)
+    again.PixelData = encapsulate([repaired])
+    return _decode(again, decoder)
 
 
 def stored_indices(ds: Dataset, pixels: PixelDescription) -> NDArray[np.uint16]:
@@ -193,16 +172,13 @@ def stored_indices(ds: Dataset, pixels: PixelDescription) -> NDArray[np.uint16]:
         frame or its codestream has another size.
     """
     decoder = _decoder(ds)
-    if decoder.is_native:
-        if len(ds.PixelData) < pixels.frame_bytes:
-            raise Rejected(ReasonCode.TRUNCATED, "PixelData is shorter than Rows x Columns")
-    else:
-        _check_codestream(ds, pixels, decoder.UID)
-    decoded = _decode(ds, decoder)
+    if decoder.is_native and len(ds.PixelData) < pixels.frame_bytes:
+        raise Rejected(ReasonCode.TRUNCATED, "PixelData is shorter than Rows x Columns")
+    decoded = _decode(ds, decoder) if decoder.is_native else _decode_compressed(ds, pixels, decoder)
+    if decoded is None:
+        raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, "no installed decoder reads the pixel data")
     if decoded.shape != (pixels.rows, pixels.columns):
-        raise Rejected(
-            ReasonCode.PIXEL_DESCRIPTION_INVALID, "the decoded frame has not the Rows and Columns of the header"
-        )
+        raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, "decoded frame and header differ in Rows or Columns")
     words: NDArray[np.uint16] = decoded.view(f"u{decoded.dtype.itemsize}").astype(np.uint16, copy=False)
     shift = np.uint16(pixels.high_bit + 1 - pixels.bits_stored)
     return (words >> shift) & np.uint16(2**pixels.bits_stored - 1)

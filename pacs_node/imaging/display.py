@@ -135,7 +135,8 @@ def _voi(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable:
     window = _window(ds)
     if window is not None:
         with np.errstate(over="ignore"):  # a sigmoid far outside of its window: exp overflows to the right limit
-            return np.asarray(apply_windowing(values, window), dtype=np.float64)
+            windowed: FloatTable = apply_windowing(values, window)
+        return windowed
     low, high = values[seen].min(), values[seen].max()
     return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
 
