@@ -178,10 +178,8 @@ def config_file(path: Path | None = None) -> Path:
 
 
 def packaged_config_file() -> Path:
-    """The file with every default: inside the package in a wheel, at the top of the repository when editable."""
-    package = Path(__file__).parent
-    inside = package / CONFIG_NAME
-    return inside if inside.is_file() else package.parent / CONFIG_NAME
+    """The file with every default; in the repository a link to the one at the top."""
+    return Path(__file__).parent / CONFIG_NAME
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
