@@ -5,7 +5,6 @@ streams that another one reads. Bits outside BitsStored are dropped here and not
 is BitsStored - 1 and leaves the unused bits of compressed pixels alone.
 """
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +27,16 @@ MIN_SIDE = 256
 
 # The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins.
 _PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
+_IMAGE_PIXEL = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,10 @@ def _decode_compressed(ds: Dataset, pixels: PixelDescription, decoder: Decoder) 
     repaired = mended(frame, decoder.UID) if decoded is None else None
     if repaired is None:
         return decoded
-    again = copy.copy(ds)
+    again = Dataset()
+    for keyword in _IMAGE_PIXEL:
+        again.add(ds[keyword])
+    again.file_meta = ds.file_meta
     again.PixelData = encapsulate([repaired])
     return _decode(again, decoder)
 

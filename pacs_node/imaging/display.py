@@ -131,7 +131,7 @@ def _voi(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable:
     # Where both are present the Standard leaves the choice; the table is what the modality made for this image.
     if sequence and sequence[0].get("LUTData"):
         output, bits = _apply_lut(values, sequence[0], little_endian=_little_endian(ds))
-        return output / (2**bits - 1)
+        return output / float(2**bits - 1)
     window = _window(ds)
     if window is not None:
         with np.errstate(over="ignore"):  # a sigmoid far outside of its window: exp overflows to the right limit

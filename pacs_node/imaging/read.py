@@ -1,6 +1,5 @@
 """A file or data set -> a Radiograph, or a Rejected with the reason; nothing else leaves this module."""
 
-import copy
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ __all__ = ["open_dataset", "read_dataset", "read_radiograph"]
 MAX_FILE_BYTES = 4 * MAX_PIXELS
 # Without these there is no study to return to and nothing to refer to.
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
+_PIXEL_DATA = 0x7FE00010
 _TRAILING_PADDING = 0xFFFCFFFC
 
 
@@ -131,8 +131,11 @@ def _radiograph(ds: Dataset) -> Radiograph:
 
 
 def _without_pixels(ds: Dataset) -> Dataset:
-    header = copy.copy(ds)
-    del header.PixelData
+    """Everything but the pixels, elements undecoded where they still are; a shallow copy would share its elements."""
+    header = Dataset({tag: ds.get_item(tag) for tag in ds.keys() if tag != _PIXEL_DATA})  # noqa: SIM118 - values decode
+    header.file_meta = ds.file_meta
+    implicit_vr, little_endian = ds.original_encoding
+    header.set_original_encoding(implicit_vr, little_endian, ds.original_character_set)
     return header
 
 
