@@ -1,0 +1,83 @@
+"""`pacs-node process`: one file in, its companion out, without any network."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from pacs_node.commands.terminal import print_json, stderr, stdout, table
+from pacs_node.config import Settings, load_settings
+from pacs_node.engine import Engine
+from pacs_node.engine.load import load_bundle, open_engine
+from pacs_node.errors import ConfigError, DiskFull
+from pacs_node.imaging.read import read_radiograph
+from pacs_node.pipeline import make_companion
+from pacs_node.preview import write_preview
+from pacs_node.records import Inference
+
+__all__ = ["run"]
+
+
+def run(radiograph: Path, output: Path, *, preview: Path | None, config: Path | None, as_json: bool) -> int:
+    """Write the companion of ``radiograph`` to ``output`` and say what was done.
+
+    Raises
+    ------
+    Rejected
+        The file is not a radiograph that can be processed.
+    ConfigError
+        ``output`` or ``preview`` would replace the source, or lies in no folder.
+    """
+    for path in (output, preview):
+        _check_target(path, radiograph)
+    settings = load_settings(config)
+    with stderr().status("loading the network") as progress:
+        bundle = load_bundle(settings.model.bundle)
+        engine = open_engine(bundle, settings.model.device, settings.model.threads)
+        progress.update("making the companion")
+        started = time.perf_counter()
+        companion, inference = make_companion(radiograph, engine, bundle, settings)
+        seconds = time.perf_counter() - started
+        _write(companion, output)
+        if preview is not None:
+            write_preview(preview, read_radiograph(radiograph), inference)
+    facts = _facts(companion, inference, engine, settings)
+    facts |= {"bundle_digest": bundle.digest, "seconds": round(seconds, 2), "output": str(output)}
+    facts |= {"preview": str(preview)} if preview else {}
+    if as_json:
+        print_json(facts)
+    else:
+        stdout().print(table(("what", "value"), [(key.replace("_", " "), value) for key, value in facts.items()]))
+    return 0
+
+
+def _check_target(path: Path | None, radiograph: Path) -> None:
+    if path is None:
+        return
+    if not path.resolve().parent.is_dir():
+        raise ConfigError(f"there is no folder {path.parent}")
+    if path.resolve() == radiograph.resolve():
+        raise ConfigError("the companion must not replace its source; give another --output")
+
+
+def _write(companion: Dataset, output: Path) -> None:
+    try:
+        companion.save_as(output, enforce_file_format=True)
+    except OSError as error:
+        raise DiskFull(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _facts(companion: Dataset, inference: Inference, engine: Engine, settings: Settings) -> dict[str, Any]:
+    layer = np.abs(inference.bone_layer)
+    return {
+        "source": f"{companion.Rows} rows, {companion.Columns} columns, {companion.BitsStored} bits",
+        "sop_instance_uid": str(companion.SOPInstanceUID),
+        "transfer_syntax": settings.output.transfer_syntax.value,
+        "network": f"{engine.spec.name} {engine.spec.version}, {inference.steps} steps on {engine.device}",
+        "noise_seed": inference.noise_seed,
+        # of the full grey scale; both numbers are small because most of a radiograph holds no bone edge
+        "bone_layer_mean_percent": round(100 * float(layer.mean()), 2),
+        "bone_layer_p99_percent": round(100 * float(np.percentile(layer, 99)), 2),
+    }
