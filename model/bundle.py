@@ -24,6 +24,7 @@ __all__ = [
     "NetworkSpec",
     "Role",
     "open_bundle",
+    "validate_spec",
     "write_bundle",
 ]
 
@@ -170,6 +171,20 @@ def open_bundle(folder: Path) -> Bundle:
     for name, expected in spec.files.items():
         _verify(folder / name, expected)
     return Bundle(folder=folder, spec=spec, digest=hashlib.sha256(raw).hexdigest())
+
+
+def validate_spec(description: dict[str, Any]) -> ModelSpec:
+    """Check a description of a bundle.
+
+    Raises
+    ------
+    BundleError
+        A key is unknown, absent or out of range; the message names each.
+    """
+    try:
+        return ModelSpec.model_validate(description)
+    except ValidationError as error:
+        raise BundleError(f"the description of the bundle is not valid: {_complaints(error)}") from error
 
 
 def write_bundle(folder: Path, spec_without_files: dict[str, Any], names: list[str]) -> Bundle:

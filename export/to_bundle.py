@@ -1,0 +1,158 @@
+"""A trained network -> a bundle folder: weights once, three graphs, digests; checked before it appears."""
+
+import logging
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from export.folder import appearing_folder
+from export.onnx_graphs import GraphFacts, to_graphs
+from export.parity import RUNTIME_BOUNDS, STORAGE_BOUNDS, Bounds, Parity, measure, require
+from export.weights import index_weights, round_weights, share_weights, write_weights
+from model.autoencoder import Autoencoder
+from model.bundle import ROLES, Bundle, BundleError, FileSpec, ModelSpec, Role, open_bundle, validate_spec, write_bundle
+from model.denoiser import Denoiser
+from pacs_node.config import Device
+from pacs_node.engine import Engine
+from pacs_node.engine.load import load_bundle
+from pacs_node.engine.ort_engine import OrtEngine
+from pacs_node.engine.torch_engine import TorchEngine, rebuild
+from pacs_node.errors import ConfigError
+
+__all__ = ["Network", "export_network", "reexport_bundle"]
+
+log = logging.getLogger(__name__)
+
+WEIGHTS = "weights.safetensors"
+GRAPHS: dict[Role, str] = {role: f"{role}.onnx" for role in ROLES}
+FILES = (WEIGHTS, *GRAPHS.values())
+
+Report = Callable[[str, Parity], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Trained modules on the CPU; the configurations they carry go into the bundle."""
+
+    autoencoder: Autoencoder
+    denoiser: Denoiser
+
+
+def export_network(
+    network: Network,
+    out: Path,
+    facts: dict[str, Any],
+    *,
+    force: bool = False,
+    report: Report | None = None,
+) -> Bundle:
+    """Write, check and put in place the bundle of ``network``.
+
+    Parameters
+    ----------
+    network : not changed.
+    out : the folder; it appears whole or not at all, in place of an older bundle.
+    facts : the keys of ModelSpec that the modules do not know: name, version, grid, steps, clipping, training, ...;
+        ``precision`` is how the weights are stored, computation is in float32 either way.
+    force : replace a folder that holds other files (they are kept beside it).
+    report : is told each parity that was measured, with a name.
+
+    Raises
+    ------
+    ConfigError
+        ``out`` holds other files, or ``facts`` do not make a valid ModelSpec.
+    ModelError
+        A weight is not finite; the graphs, or the stored weights, do not compute what the modules compute.
+    """
+    spec = _plan(network, facts)
+    trained = Network(network.autoencoder.eval(), network.denoiser.eval())
+    rounded = deepcopy(trained)
+    for module in (rounded.autoencoder, rounded.denoiser):
+        round_weights(module, spec.precision)
+    with appearing_folder(out, force=force) as folder:
+        bundle = _write(rounded, folder, spec)
+        _check(bundle, trained, rounded, report or _log_parity)
+    return open_bundle(out)
+
+
+def reexport_bundle(
+    source: Path | str,
+    out: Path,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    **changes: Any,
+) -> Bundle:
+    """Make the graphs of a bundle again from its safetensors.
+
+    Parameters
+    ----------
+    source : a folder, or `default`.
+    changes : keys of ModelSpec to replace, as ``version="0.2"`` or ``precision="fp16"``.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        The source cannot be opened; else as `export_network`.
+    """
+    bundle = load_bundle(source)
+    network = Network(*rebuild(bundle))
+    facts = bundle.spec.model_dump(exclude={*_derived(network), "files"}) | changes
+    return export_network(network, out, facts, force=force, report=report)
+
+
+def _plan(network: Network, facts: dict[str, Any]) -> ModelSpec:
+    """What the bundle will say, checked before the long work; digests are still blank."""
+    blank = {name: FileSpec(sha256="0" * 64, bytes=0) for name in FILES}
+    try:
+        return validate_spec(facts | _derived(network) | {"files": blank})
+    except BundleError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _derived(network: Network) -> dict[str, Any]:
+    """The keys of ModelSpec that follow from the modules."""
+    return {
+        "latent_channels": network.autoencoder.config.latent_channels,
+        "downsampling": network.autoencoder.config.downsampling,
+        "prediction": network.denoiser.config.prediction,
+        "network": {"autoencoder": asdict(network.autoencoder.config), "denoiser": asdict(network.denoiser.config)},
+        "weights": WEIGHTS,
+        "graphs": GRAPHS,
+    }
+
+
+def _write(network: Network, folder: Path, spec: ModelSpec) -> Bundle:
+    modules: dict[str, nn.Module] = {"autoencoder": network.autoencoder, "denoiser": network.denoiser}
+    write_weights(folder / WEIGHTS, modules, spec.precision)
+    index = index_weights(folder / WEIGHTS)
+    names = GraphFacts(spec.name, spec.version, spec.licence)
+    for role, proto in to_graphs(network.autoencoder, network.denoiser, spec.grid, names).items():
+        share_weights(proto, index, WEIGHTS)
+        (folder / GRAPHS[role]).write_bytes(proto.SerializeToString(deterministic=True))
+    return write_bundle(folder, spec.model_dump(exclude={"files"}), list(FILES))
+
+
+def _check(bundle: Bundle, trained: Network, rounded: Network, report: Report) -> None:
+    """Trained modules against stored ones, stored ones against both engines that a user can open."""
+    reference = TorchEngine(bundle.spec, rounded.autoencoder, rounded.denoiser)
+    with OrtEngine(bundle, Device.CPU) as service:
+        comparisons: list[tuple[str, Engine, Engine, Bounds]] = [
+            ("ONNX Runtime against torch", reference, service, RUNTIME_BOUNDS),
+            ("torch rebuilt from the bundle", reference, TorchEngine.open(bundle, Device.CPU), RUNTIME_BOUNDS),
+        ]
+        if bundle.spec.precision != "fp32":
+            before = TorchEngine(bundle.spec, trained.autoencoder, trained.denoiser)
+            comparisons.append((f"{bundle.spec.precision} storage", before, reference, STORAGE_BOUNDS))
+        for what, one, other, bounds in comparisons:
+            parity = measure(one, other)
+            report(what, parity)
+            require(parity, bounds, what)
+
+
+def _log_parity(what: str, parity: Parity) -> None:
+    log.info("%s: %s", what, parity)

@@ -1,0 +1,86 @@
+"""Find a bundle, verify it, and open an engine on it; runtimes are imported only when they are asked for."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from model.bundle import BUNDLE_FILE, Bundle, BundleError, open_bundle
+from pacs_node.config import Device
+from pacs_node.engine import Engine
+from pacs_node.errors import ConfigError, ModelError
+
+__all__ = ["DEFAULT_BUNDLE", "Runtime", "load_bundle", "open_engine", "resolve_bundle"]
+
+DEFAULT_BUNDLE = "default"
+
+Runtime = Literal["onnx", "torch"]
+
+
+def resolve_bundle(name_or_path: str | Path) -> Path:
+    """The folder of a bundle: `default` is the one shipped inside the package `model`, anything else is a folder.
+
+    Raises
+    ------
+    ModelError
+        The shipped bundle is missing: the installation is incomplete.
+    ConfigError
+        The configured folder does not exist or holds no `bundle.json`.
+    """
+    if str(name_or_path) == DEFAULT_BUNDLE:
+        shipped = Path(str(files("model") / "bundles" / DEFAULT_BUNDLE))
+        if not (shipped / BUNDLE_FILE).is_file():
+            raise ModelError("the shipped bundle is missing: install pacs-node again, or set model.bundle to a folder")
+        return shipped
+    folder = Path(name_or_path).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f'model.bundle: no folder {folder}; give an existing one, or "{DEFAULT_BUNDLE}"')
+    if not (folder / BUNDLE_FILE).is_file():
+        raise ConfigError(
+            f"model.bundle: {folder} holds no {BUNDLE_FILE}; make one with pacs-node export-onnx -o {folder}"
+        )
+    return folder.resolve()
+
+
+def load_bundle(name_or_path: str | Path) -> Bundle:
+    """Resolve, read and verify a bundle.
+
+    Raises
+    ------
+    ConfigError
+        See `resolve_bundle`.
+    ModelError
+        A file is missing or was changed (the message names it), or `bundle.json` is not valid.
+    """
+    folder = resolve_bundle(name_or_path)
+    try:
+        return open_bundle(folder)
+    except BundleError as error:
+        raise ModelError(f"{error}: install the bundle again") from error
+
+
+def open_engine(bundle: Bundle, device: Device = Device.AUTO, threads: int = 0, runtime: Runtime = "onnx") -> Engine:
+    """Open the network of ``bundle``, warmed up.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : `auto` takes CUDA where it works, else the CPU; `cuda` is an error where there is none.
+    threads : CPU threads; 0 lets the runtime choose.
+    runtime : `onnx` is what the service runs; `torch` only by name, for comparing.
+
+    Raises
+    ------
+    ModelError
+        The runtime is not installed, or cannot run the bundle on that device.
+    """
+    try:
+        if runtime == "torch":
+            from pacs_node.engine.torch_engine import TorchEngine  # noqa: PLC0415 (torch is an extra)
+
+            return TorchEngine.open(bundle, device, threads)
+        from pacs_node.engine.ort_engine import OrtEngine  # noqa: PLC0415 (either of two extras)
+
+        return OrtEngine(bundle, device, threads)
+    except ImportError as error:
+        extra = "torch" if runtime == "torch" else "cpu] or pacs-node[gpu"
+        raise ModelError(f"the {runtime} runtime is not installed: pip install pacs-node[{extra}]") from error
