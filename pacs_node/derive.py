@@ -1,0 +1,216 @@
+"""The companion: a Secondary Capture in the study of its source, checked before it leaves (PS3.3 A.8.1, C.8.6).
+
+What it takes over is in `pacs_node.inherited`, where it comes from in `pacs_node.provenance`.
+"""
+
+import hashlib
+from datetime import datetime, tzinfo
+
+import numpy as np
+from highdicom.sc import SCImage
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+
+from model.bundle import Bundle
+from pacs_node import __version__
+from pacs_node.config import OutputSettings, StoredSyntax
+from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.inherited import Elements, image_description, patient_and_study
+from pacs_node.label import burn_label
+from pacs_node.provenance import (
+    MANUFACTURER,
+    Recipe,
+    coding_scheme,
+    companion_uids,
+    contributing_equipment,
+    derivation_code,
+    derivation_description,
+    model_name,
+    software_versions,
+    source_reference,
+)
+from pacs_node.records import Inference
+from pacs_node.verbatim import element, raw_bytes, raw_elements, stamp, text
+from pacs_node.verify import verify_companion
+
+__all__ = ["IMAGE_TYPE", "Recipe", "companion_uids", "derive", "pixel_sha256", "verify_companion"]
+
+IMAGE_TYPE = ("DERIVED", "SECONDARY", "SOFT_TISSUE")  # the third value is ours: bone has been taken out
+IMPLEMENTATION_CLASS_UID = "2.25.161569294111089558068166439889800764918"
+COMPRESSED = {
+    StoredSyntax.RLE: RLELossless,
+    StoredSyntax.JPEG_LS: JPEGLSLossless,
+    StoredSyntax.JPEG2000: JPEG2000Lossless,
+}
+
+
+def derive(
+    source: Dataset, inference: Inference, bundle: Bundle, settings: OutputSettings, created_at: datetime
+) -> Dataset:
+    """The companion of one source image, complete with file meta information and ready to be saved.
+
+    Parameters
+    ----------
+    source : Dataset, the received instance; its pixel data is not needed.
+    inference : Inference, at the rows and columns of the source.
+    bundle : Bundle
+    settings : OutputSettings
+    created_at : datetime, aware; the only part of the result that is not a function of the other arguments.
+
+    Returns
+    -------
+    ds : Dataset in Explicit VR Little Endian, its pixel data in the transfer syntax of the settings.
+
+    Raises
+    ------
+    Rejected
+        The source lacks an identifier, or the result does not pass `verify_companion`.
+    """
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"):
+        if not text(source, keyword):
+            raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"the source has no {keyword}")
+    bits_stored = min(16, max(8, _number(source, "BitsStored")))
+    pixels, labelled = inference.soft_tissue, None
+    if settings.burned_in_label:
+        pixels, labelled = burn_label(pixels, bits_stored)
+
+    uids = companion_uids(
+        text(source, "SeriesInstanceUID") or text(source, "SOPInstanceUID"),
+        text(source, "SOPInstanceUID"),
+        bundle.digest,
+        Recipe.of(inference, settings),
+    )
+    image = _secondary_capture(pixels, bits_stored, uids, settings, bundle)
+    _describe_derivation(image, source, inference, bundle, created_at)
+    _describe_display(image, bits_stored)
+    source_is_labelled = text(source, "BurnedInAnnotation") == "YES"
+    image.BurnedInAnnotation = "YES" if labelled or source_is_labelled else "NO"
+
+    ours = raw_elements(image) | _series_and_instance(source, settings)
+    companion = stamp(image.file_meta, ours | patient_and_study(source) | image_description(source))
+    verify_companion(companion, source)
+    return _compressed(companion, settings.transfer_syntax)
+
+
+def pixel_sha256(ds: Dataset) -> str:
+    """SHA-256 of the decoded pixels, little endian and unpadded: the same in every transfer syntax, 64 hex digits."""
+    pixels = ds.pixel_array
+    return hashlib.sha256(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+
+
+def _secondary_capture(
+    pixels: NDArray[np.uint16], bits_stored: int, uids: tuple[str, str], settings: OutputSettings, bundle: Bundle
+) -> SCImage:
+    """The mandatory modules around the pixels; patient, study and orientation are placeholders here."""
+    if int(pixels.max()) >= 2**bits_stored:
+        raise Rejected(ReasonCode.OUTPUT_INVALID, f"a pixel of the result needs more than {bits_stored} bits")
+    series_uid, sop_uid = uids
+    bits_allocated = 8 if bits_stored == 8 else 16
+    image = SCImage(
+        pixel_array=pixels.astype(np.uint8) if bits_allocated == 8 else pixels,
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=bits_allocated,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),
+        study_instance_uid=series_uid,
+        series_instance_uid=series_uid,
+        sop_instance_uid=sop_uid,
+        series_number=1,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=model_name(bundle),
+        content_qualification=settings.content_qualification,
+        coding_schemes=[coding_scheme()],
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+    )
+    image.SoftwareVersions = software_versions(bundle)
+    image["PixelData"].VR = "OB" if bits_allocated == 8 else "OW"  # PS3.5 A.2
+    image.BitsStored, image.HighBit = bits_stored, bits_stored - 1  # highdicom writes BitsAllocated
+    image.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    image.file_meta.ImplementationVersionName = f"PACSNODE {__version__}"[:16]
+    return image
+
+
+def _describe_derivation(
+    image: Dataset, source: Dataset, inference: Inference, bundle: Bundle, created_at: datetime
+) -> None:
+    """General Image, SC Equipment and SOP Common: what was made, from what, by what and when (C.12.4, C.12.1)."""
+    image.ImageType = list(IMAGE_TYPE)
+    image.ConversionType = "WSD"
+    image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
+    image.SecondaryCaptureDeviceManufacturerModelName = model_name(bundle)
+    image.SecondaryCaptureDeviceSoftwareVersions = software_versions(bundle)
+    image.DerivationDescription = derivation_description(bundle, inference)
+    image.DerivationCodeSequence = [derivation_code()]
+    image.SourceImageSequence = [source_reference(source)]
+    image.ImageComments = f"Research use only. Derived by AI, {model_name(bundle)} {bundle.digest[:12]}."
+    image.ContributingEquipmentSequence = contributing_equipment(source, bundle, created_at)
+    made = created_at.astimezone(_zone(source))
+    for what in ("InstanceCreation", "Content"):
+        setattr(image, f"{what}Date", made.strftime("%Y%m%d"))
+        setattr(image, f"{what}Time", made.strftime("%H%M%S.%f"))
+    image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = image.ContentDate, image.ContentTime
+
+
+def _describe_display(image: Dataset, bits_stored: int) -> None:
+    """P-values, shown over their whole range: LINEAR maps 0 .. 2**bits - 1 exactly (C.11.2.1.2.1)."""
+    image.PresentationLUTShape = "IDENTITY"
+    image.WindowCenter = 2 ** (bits_stored - 1)
+    image.WindowWidth = 2**bits_stored
+
+
+def _series_and_instance(source: Dataset, settings: OutputSettings) -> Elements:
+    """Attributes that depend on the source or whose text depends on its character set."""
+    modality = text(source, "Modality") if settings.modality == "source" else settings.modality
+    number = text(source, "InstanceNumber")
+    copies: list[RawDataElement] = [
+        element("Modality", (modality if _is_code_string(modality) else "OT").encode()),
+        element("SeriesDescription", _in_character_set_of(source, settings.series_description)),
+        element("SeriesNumber", str(settings.series_number).encode()),
+        element("InstanceNumber", (number if number.isdecimal() and len(number) <= 9 else "1").encode()),
+    ]
+    return {copy.tag: copy for copy in copies}
+
+
+def _compressed(companion: Dataset, wanted: StoredSyntax) -> Dataset:
+    """The same object with its pixels in a lossless compressed syntax; decoded again to be sure."""
+    if wanted is StoredSyntax.EXPLICIT:
+        return companion
+    expected = pixel_sha256(companion)
+    companion.compress(COMPRESSED[wanted], generate_instance_uid=False)
+    if pixel_sha256(companion) != expected:
+        raise Rejected(ReasonCode.OUTPUT_INVALID, f"the {wanted} encoder changed a pixel")
+    return companion
+
+
+def _in_character_set_of(source: Dataset, words: str) -> bytes:
+    """A configured text as the source's SpecificCharacterSet writes it; what it cannot hold becomes a question mark."""
+    try:
+        encoding = convert_encodings(text(source, "SpecificCharacterSet").split("\\"))[0]
+        return words.encode("ascii" if encoding == "iso8859" else encoding)
+    except (UnicodeError, LookupError):
+        return words.encode("ascii", "replace")
+
+
+def _number(source: Dataset, keyword: str) -> int:
+    """A US attribute; 16 where it is absent, since the pixels are uint16."""
+    return int.from_bytes(raw_bytes(source, keyword) or b"\x10", "little")
+
+
+def _is_code_string(word: str) -> bool:
+    return 0 < len(word) <= 16 and word.isascii() and word == word.upper() and word.replace("_", "").isalnum()
+
+
+def _zone(source: Dataset) -> tzinfo | None:
+    """The zone that dates and times of the copied study are in (C.12.1.1.8); None stands for that of this machine."""
+    offset = source.get_item(Tag("TimezoneOffsetFromUTC"))
+    if offset is None:
+        return None
+    try:
+        return datetime.strptime(text(source, "TimezoneOffsetFromUTC"), "%z").tzinfo
+    except ValueError:
+        return None

@@ -1,0 +1,90 @@
+"""The small burned-in label that no viewer can hide: what the image is, never who is on it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["LABEL_LINES", "LabelBox", "burn_label"]
+
+LABEL_LINES = ("AI SOFT TISSUE", "DERIVED - RESEARCH USE")
+FONT_SHARE = 1 / 64  # of the shorter side of the image
+SMALLEST_FONT_PX = 8  # below this the letters of Pillow's font run together
+WIDEST_SHARE = 0.5  # of the columns; an image too narrow for the smallest font stays without a label
+INK = 0.8  # of full scale: bright enough to read, below it so that automatic windowing is not driven by the label
+
+
+@dataclass(frozen=True, slots=True)
+class LabelBox:
+    """Pixels that the label covers: rows ``top`` to ``bottom`` - 1, columns ``left`` to ``right`` - 1."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the box in a (rows, columns) array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def burn_label(pixels: NDArray[np.uint16], bits_stored: int) -> tuple[NDArray[np.uint16], LabelBox | None]:
+    """A copy of the image with the label on a black plate in the corner that shows least.
+
+    Parameters
+    ----------
+    pixels : (rows, columns) uint16, 0 .. 2**bits_stored - 1.
+    bits_stored : int
+
+    Returns
+    -------
+    labelled : (rows, columns) uint16, equal to ``pixels`` outside the box.
+    box : LabelBox or None
+        None where the image is too small for readable letters; the copy is then unchanged.
+    """
+    labelled = pixels.copy()
+    mask = _mask(*pixels.shape)
+    if mask is None:
+        return labelled, None
+    box = _quietest_corner(pixels, *mask.shape)
+    full_scale = 2**bits_stored - 1
+    labelled[box.slices] = np.rint(mask.astype(np.float64) / 255 * INK * full_scale).astype(np.uint16)
+    return labelled, box
+
+
+def _mask(rows: int, columns: int) -> NDArray[np.uint8] | None:
+    """The text as (height, width) coverage, 0 to 255, at the largest size that the image allows."""
+    for size in range(max(SMALLEST_FONT_PX, round(min(rows, columns) * FONT_SHARE)), SMALLEST_FONT_PX - 1, -1):
+        mask = _render(size)
+        if mask.shape[1] <= columns * WIDEST_SHARE and mask.shape[0] <= rows * WIDEST_SHARE:
+            return mask
+    return None
+
+
+def _render(size_px: int) -> NDArray[np.uint8]:
+    """The two lines in Pillow's own font; its basic layout gives the same pixels with and without libraqm."""
+    font = ImageFont.load_default(size_px)
+    if isinstance(font, ImageFont.FreeTypeFont):
+        font = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+    pad = max(2, size_px // 3)
+    text = "\n".join(LABEL_LINES)
+    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, font=font)
+    width, height = int(np.ceil(right - left)) + 2 * pad, int(np.ceil(bottom - top)) + 2 * pad
+    plate = Image.new("L", (width, height))
+    ImageDraw.Draw(plate).multiline_text((pad - left, pad - top), text, fill=255, font=font)
+    return np.asarray(plate, dtype=np.uint8)
+
+
+def _quietest_corner(pixels: NDArray[np.uint16], height: int, width: int) -> LabelBox:
+    """The corner with the smallest mean plus spread: background, or at least no marker and little anatomy.
+
+    Equal corners are taken in a fixed order, so that equal images get equal labels.
+    """
+    rows, columns = pixels.shape
+    boxes = [
+        LabelBox(top, left, top + height, left + width) for top in (rows - height, 0) for left in (columns - width, 0)
+    ]
+    scores = [float(np.mean(pixels[box.slices]) + np.std(pixels[box.slices])) for box in boxes]
+    return boxes[int(np.argmin(scores))]
