@@ -127,7 +127,6 @@ def _secondary_capture(
         coding_schemes=[coding_scheme()],
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    image.SoftwareVersions = software_versions(bundle)
     image["PixelData"].VR = "OB" if bits_allocated == 8 else "OW"  # PS3.5 A.2
     image.BitsStored, image.HighBit = bits_stored, bits_stored - 1  # highdicom writes BitsAllocated
     image.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
@@ -141,6 +140,7 @@ def _describe_derivation(
     """General Image, SC Equipment and SOP Common: what was made, from what, by what and when (C.12.4, C.12.1)."""
     image.ImageType = list(IMAGE_TYPE)
     image.ConversionType = "WSD"
+    image.SoftwareVersions = software_versions(bundle)
     image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     image.SecondaryCaptureDeviceManufacturerModelName = model_name(bundle)
     image.SecondaryCaptureDeviceSoftwareVersions = software_versions(bundle)
