@@ -35,7 +35,7 @@ def _largest(array: Any, fraction: float) -> float:
 
 
 def _dynamic_thresholding(x0: Any, clipping: ClippingSpec) -> Any:
-    """Per sample: clip at a quantile of absolute values, then scale back to ``bound`` (Saharia et al. 2022, sec. 2.3)."""
+    """Per sample: clip at a quantile of absolute values, then scale back to ``bound`` (Saharia et al. 2022, 2.3)."""
     bounded = x0 * 1.0  # a copy: the prediction belongs to the caller
     for index in range(x0.shape[0]):
         threshold = max(_largest(x0[index], clipping.percentile), clipping.bound)

@@ -31,7 +31,7 @@ def _resize_channels(x: Tensor, outputs: int) -> Tensor:
     if inputs == outputs:
         return x
     if inputs > outputs:
-        return x.unflatten(1, (outputs, inputs // outputs)).mean(dim=2)
+        return x.reshape(x.shape[0], outputs, inputs // outputs, x.shape[2], x.shape[3]).mean(dim=2)
     return x.repeat_interleave(outputs // inputs, dim=1)
 
 

@@ -1,0 +1,170 @@
+"""Second stage: the denoiser, on latents of simulated pairs, with the autoencoder frozen.
+
+The condition is the radiograph's own latents, clean and unscaled. Because a handful of steps is used, much of every
+batch sits near pure noise, where the first step has to find the bones from the condition alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.autoencoder import Autoencoder
+from model.denoiser import Denoiser
+from model.sampler import predicted_x0
+from model.schedule import alpha_sigma
+from training.augment import random_frame, random_strength, random_tone
+from training.loop import Outcome, Run, Stage, run_stage
+from training.losses import gradient_difference
+from training.pairs import PairShards
+from training.preset import DiffusionTraining, Preset
+from training.validate import RealPairs, Sampling, bone_layers, score_pairs
+
+__all__ = ["diffusion_loss", "pair_batch", "train_diffusion"]
+
+ZOOM = (0.8, 1.3)
+HIGH_NOISE = 0.9  # times above this are what the first of few steps sees
+DECODED_LATENTS = 32  # rows and columns of latents whose decoded bone layer is compared
+LARGEST_GRAIN = 0.02  # standard deviation of noise added to both twins, in units of [-1, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Noised:
+    """Latents on their way to noise."""
+
+    x_t: Tensor
+    t: Tensor  # (B,)
+    alpha: Tensor  # (B, 1, 1, 1)
+    sigma: Tensor
+    noise: Tensor
+
+
+def pair_batch(pairs: PairShards, batch: int, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Radiographs and soft-tissue twins, each (B, 1, grid, grid) in [-1, 1], randomly framed, toned and grained."""
+    stacks = []
+    for _ in range(batch):
+        cxr, soft = pairs.draw(rng)
+        stack = random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
+        stack = random_tone(stack, rng)
+        grain = torch.from_numpy(rng.standard_normal((1, grid, grid), dtype=np.float32))
+        stacks.append((stack + rng.uniform(0, LARGEST_GRAIN) * grain).clamp(-1, 1))
+    both = torch.stack(stacks)
+    return both[:, :1], both[:, 1:]
+
+
+def add_noise(x0: Tensor, training: DiffusionTraining, rng: np.random.Generator) -> Noised:
+    """Draw times and noise for clean latents (B, C, h, w)."""
+    batch = x0.shape[0]
+    t = rng.random(batch, dtype=np.float32)
+    high = rng.random(batch) < training.high_noise_share
+    t[high] = HIGH_NOISE + (1 - HIGH_NOISE) * t[high]
+    alpha, sigma = (torch.from_numpy(values)[:, None, None, None] for values in alpha_sigma(t))
+    eps = rng.standard_normal(tuple(x0.shape), dtype=np.float32)
+    eta = rng.standard_normal((*x0.shape[:2], 1, 1), dtype=np.float32)
+    noise = torch.from_numpy(eps + np.float32(training.offset_noise) * eta)
+    return Noised(alpha * x0 + sigma * noise, torch.from_numpy(t), alpha, sigma, noise)
+
+
+def diffusion_loss(
+    denoiser: Denoiser,
+    autoencoder: Autoencoder,
+    twins: tuple[Tensor, Tensor],
+    training: DiffusionTraining,
+    rng: np.random.Generator,
+) -> tuple[Tensor, dict[str, float]]:
+    """Error of the clean latents that the output stands for, and of the bone layer they decode to.
+
+    Parameters
+    ----------
+    twins : radiographs and soft-tissue images, each (B, 1, H, W) in [-1, 1].
+    """
+    cxr, soft = twins
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bfloat16):
+        with torch.no_grad():
+            condition, x0 = autoencoder.encode(torch.cat([cxr, soft])).float().chunk(2)
+        noised = add_noise(x0, training, rng)
+        output = denoiser(noised.x_t, noised.t, condition).float()
+        predicted = predicted_x0(output, noised.x_t, noised.alpha, noised.sigma, denoiser.config.prediction)
+        parts = {"latent": _latent_error(output, predicted, x0, noised, denoiser.config.prediction)}
+        if training.decoded:
+            parts["decoded"] = _decoded_error(autoencoder, predicted, condition, (cxr, soft), rng)
+    loss = sum((getattr(training, name) * part for name, part in parts.items()), x0.new_zeros(()))
+    identity = functional.l1_loss(condition, x0)  # what returning the condition would score: the part to compare with
+    parts |= {"l1": functional.l1_loss(predicted, x0), "identity_l1": identity}
+    return loss, {name: float(part.detach()) for name, part in parts.items()}
+
+
+def _latent_error(output: Tensor, predicted: Tensor, x0: Tensor, noised: Noised, prediction: str) -> Tensor:
+    """Smooth L1 on what the network predicts: robust to the few latents that bone moves far."""
+    targets = {"x0": x0, "eps": noised.noise, "v": noised.alpha * noised.noise - noised.sigma * x0}
+    got = predicted if prediction == "x0" else output
+    return functional.smooth_l1_loss(got, targets[prediction], beta=0.1)
+
+
+def _decoded_error(
+    autoencoder: Autoencoder,
+    predicted: Tensor,
+    condition: Tensor,
+    twins: tuple[Tensor, Tensor],
+    rng: np.random.Generator,
+) -> Tensor:
+    """L1 and edge error of the decoded bone layer in one window of latents."""
+    size = min(DECODED_LATENTS, predicted.shape[-1])
+    top, left = (int(rng.integers(side - size + 1)) for side in predicted.shape[-2:])
+    window = (..., slice(top, top + size), slice(left, left + size))
+    r = autoencoder.config.downsampling
+    pixels = (..., slice(top * r, (top + size) * r), slice(left * r, (left + size) * r))
+    with torch.no_grad():
+        whole = autoencoder.decode(condition[window])
+    layer = (whole - autoencoder.decode(predicted[window])).float()
+    wanted = twins[0][pixels] - twins[1][pixels]
+    return functional.l1_loss(layer, wanted) + gradient_difference(layer, wanted)
+
+
+def train_diffusion(
+    preset: Preset,
+    networks: tuple[Autoencoder, Denoiser],
+    data: tuple[PairShards, RealPairs | None],
+    run: Run,
+    provenance: dict[str, Any],
+) -> Outcome:
+    """Train, or go on training, the denoiser.
+
+    Parameters
+    ----------
+    networks : the finished autoencoder, which is not changed, and the denoiser.
+    data : simulated pairs, and real ones to look at while training.
+    run : ``run.folder`` gets `last/`, `best/` (by the real pairs) and `metrics.jsonl`.
+
+    Raises
+    ------
+    TrainingError
+        The loss is not finite.
+    """
+    autoencoder, model = networks
+    shards, real = data
+    training = preset.diffusion
+    sampling = Sampling(training.sampling_steps, preset.clipping, training.offset_noise)
+
+    def loss(network: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        assert isinstance(network, Denoiser)  # noqa: S101
+        twins = pair_batch(shards, training.batch, preset.grid, rng)
+        return diffusion_loss(network, autoencoder, twins, training, rng)
+
+    def validate(network: nn.Module, _step: int) -> dict[str, float]:
+        assert isinstance(network, Denoiser) and real is not None  # noqa: S101, PT018
+        return score_pairs(real, bone_layers(autoencoder, network, real.images(), sampling).numpy())
+
+    stage = Stage(
+        name="diffusion",
+        model=model,
+        config=preset.denoiser,
+        optimisation=training,
+        loss=loss,
+        validate=validate if real is not None else None,
+        provenance=provenance,
+    )
+    return run_stage(stage, run)

@@ -1,0 +1,64 @@
+"""Losses on images, beyond the plain ones of torch."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["gradient_difference", "ms_ssim"]
+
+# Wang et al. (2003): exponents of the five scales; fewer scales take the first ones, renormalised.
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW, SIGMA = 11, 1.5
+C1, C2 = 0.01**2, 0.03**2
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Separable Gaussian window, valid part only."""
+    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    window = window / window.sum()
+    return functional.conv2d(functional.conv2d(x, window[None, None, :, None]), window[None, None, None, :])
+
+
+def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean SSIM and mean contrast-structure of one scale, for values in [0, 1]."""
+    blurred = _blur(torch.cat([a, b, a * a, b * b, a * b]))
+    mean_a, mean_b, square_a, square_b, product = blurred.chunk(5)
+    variances = (square_a - mean_a**2) + (square_b - mean_b**2)
+    structure = (2 * (product - mean_a * mean_b) + C2) / (variances + C2)
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
+    return (luminance * structure).mean(dim=(1, 2, 3)), structure.mean(dim=(1, 2, 3))
+
+
+def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Multi-scale structural similarity of images in [-1, 1].
+
+    Parameters
+    ----------
+    a, b : (B, 1, H, W); as many of the five scales are used as leave room for the 11 px window.
+
+    Returns
+    -------
+    (B,) at most 1; 1 for equal images.
+
+    References
+    ----------
+    Wang, Simoncelli & Bovik (2003).
+    """
+    a, b = (a.float() + 1) / 2, (b.float() + 1) / 2
+    scales = [level for level in range(len(SCALE_WEIGHTS)) if min(a.shape[-2:]) >> level > WINDOW]
+    weights = torch.tensor(SCALE_WEIGHTS[: len(scales)])
+    weights = weights / weights.sum()
+    result = torch.ones(a.shape[0], device=a.device)
+    for level in scales:
+        whole, structure = _similarity(a, b)
+        factor = whole if level == scales[-1] else structure
+        result = result * factor.clamp_min(1e-4) ** weights[level]
+        a, b = functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)
+    return result
+
+
+def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the horizontal and vertical differences of (B, 1, H, W): a word for edges."""
+    error = a - b
+    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()

@@ -1,0 +1,53 @@
+"""Simulated pairs, formed once and kept in shards: reading them costs nothing, forming them costs seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["PairShards", "write_shard"]
+
+FULL_SCALE = 65535
+
+
+def write_shard(path: Path, pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
+    """Keep pairs (cxr, soft), each (size, size) in [0, 1], as uint16 in one `.npy` of (N, 2, size, size)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stack = np.stack([np.stack(pair) for pair in pairs])
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as stream:
+        np.save(stream, np.rint(stack.clip(0, 1) * FULL_SCALE).astype(np.uint16))
+    temporary.replace(path)
+
+
+class PairShards:
+    """Every pair of a folder of shards, mapped into memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder has no shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+        if not self.shards:
+            raise FileNotFoundError(f"no shard of pairs in {folder}")
+        self.ends = np.cumsum([len(shard) for shard in self.shards])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Pair ``index`` as (cxr, soft), each (size, size) float32 in [-1, 1]."""
+        shard = int(np.searchsorted(self.ends, index, side="right"))
+        within = index - (int(self.ends[shard - 1]) if shard else 0)
+        values = torch.from_numpy(self.shards[shard][within].astype(np.float32))
+        cxr, soft = values.mul_(2 / FULL_SCALE).sub_(1)
+        return cxr, soft
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """One pair at random."""
+        return self[int(rng.integers(len(self)))]

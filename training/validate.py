@@ -1,0 +1,134 @@
+"""Look at real dual-energy pairs while training on simulated ones: scores, and sheets of pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from model.autoencoder import Autoencoder
+from model.bundle import ClippingSpec
+from model.denoiser import Denoiser
+from model.sampler import draw_noise, sample
+from model.schedule import timesteps
+from training.metrics import bsr_strict, bsr_tone, lung_mask, psnr, tone_fitted
+from training.radiographs import load_square
+
+__all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "fused", "score_pairs", "write_sheet"]
+
+FloatImage = NDArray[np.float32]
+# (strength, Gaussian high pass in px of the grid at 512) of the layer that is subtracted
+FUSIONS = ((1.0, 0.0), (0.75, 0.0), (1.0, 24.0), (0.75, 24.0), (1.0, 12.0), (0.75, 12.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to run the diffusion."""
+
+    steps: int
+    clipping: ClippingSpec
+    offset_noise: float = 0.1
+    seed: int = 0
+
+
+class RealPairs:
+    """Radiographs and their soft-tissue truths, letterboxed to the grid; validation only, never trained on."""
+
+    def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("gusarevdes_", "bsdiff_")) -> None:
+        paths = [path for path in sorted(folder.glob("*_cxr.*")) if path.name.startswith(prefixes)]
+        if not paths:
+            raise FileNotFoundError(f"no real pair in {folder}")
+        self.names = [path.name.removesuffix(path.suffix).removesuffix("_cxr") for path in paths]
+        self.cxr = [_unit(load_square(path, grid)) for path in paths]
+        self.soft = [_unit(load_square(path.with_name(path.name.replace("_cxr", "_soft")), grid)) for path in paths]
+        self.body = [_picture(image) for image in self.cxr]
+        self.lungs = [lung_mask(truth, body) for truth, body in zip(self.soft, self.body, strict=True)]
+
+    def images(self) -> Tensor:
+        """(N, 1, grid, grid) float32 in [-1, 1]."""
+        return torch.from_numpy(np.stack(self.cxr))[:, None] * 2 - 1
+
+
+def _unit(image: Tensor) -> FloatImage:
+    return ((image + 1) / 2).numpy()
+
+
+def _picture(image: FloatImage) -> NDArray[np.bool_]:
+    """True where the letterbox holds a picture: rows and columns that are not all black."""
+    rows, columns = image.max(axis=1) > 0, image.max(axis=0) > 0
+    return np.asarray(rows[:, None] & columns[None, :])
+
+
+@torch.no_grad()
+def bone_layers(autoencoder: Autoencoder, denoiser: Denoiser, images: Tensor, sampling: Sampling) -> Tensor:
+    """What the service computes: decode the radiograph's latents and the sampled ones, and take the difference.
+
+    Parameters
+    ----------
+    images : (N, 1, H, W) in [-1, 1].
+
+    Returns
+    -------
+    (N, H, W) bone layers in units of [0, 1]; positive where bone brightens.
+    """
+    layers = []
+    for image in images:
+        condition = autoencoder.encode(image[None])
+        noise = torch.from_numpy(draw_noise(sampling.seed, condition.shape, sampling.offset_noise))
+
+        def predict(x_t: Tensor, t: float, condition: Tensor = condition) -> Tensor:
+            out: Tensor = denoiser(x_t, torch.full((1,), t), condition)
+            return out
+
+        prediction = denoiser.config.prediction
+        times = timesteps(sampling.steps)
+        latents = sample(predict, noise, times, prediction=prediction, clipping=sampling.clipping)
+        layers.append((autoencoder.decode(condition) - autoencoder.decode(latents))[0, 0] / 2)
+    return torch.stack(layers)
+
+
+def fused(cxr: FloatImage, layer: FloatImage, strength: float, highpass_px: float) -> FloatImage:
+    """The radiograph minus its bone layer, in [0, 1]."""
+    kept = layer - gaussian_filter(layer, highpass_px) if highpass_px else layer
+    return np.clip(cxr - strength * kept, 0, 1)
+
+
+def score_pairs(pairs: RealPairs, layers: NDArray[np.float32]) -> dict[str, float]:
+    """Mean scores over the pairs for each fusion; ``score`` is the best mean of `bsr_tone`.
+
+    Keys are ``bsr_tone/1.00/hp24`` and the like, and ``lungs`` for the same inside the lungs.
+    """
+    scores: dict[str, float] = {}
+    for strength, highpass in FUSIONS:
+        tag = f"{strength:.2f}/hp{highpass:.0f}"
+        rows = [
+            _row(pairs, index, fused(pairs.cxr[index], layers[index], strength, highpass))
+            for index in range(len(layers))
+        ]
+        for position, metric in enumerate(("bsr_tone", "lungs", "bsr_strict", "psnr_db")):
+            scores[f"{metric}/{tag}"] = float(np.nanmean([row[position] for row in rows]))
+    scores["score"] = max(value for key, value in scores.items() if key.startswith("bsr_tone"))
+    return scores
+
+
+def _row(pairs: RealPairs, index: int, output: FloatImage) -> tuple[float, float, float, float]:
+    c, g, body, lungs = pairs.cxr[index], pairs.soft[index], pairs.body[index], pairs.lungs[index]
+    inside = bsr_tone(c, output, g, lungs) if lungs.any() else float("nan")
+    fitted, untouched = tone_fitted(output, g, body), c
+    return (
+        bsr_tone(c, output, g, body),
+        inside,
+        bsr_strict(untouched[body], output[body], g[body]),
+        psnr(fitted[body], g[body]),
+    )
+
+
+def write_sheet(path: Path, rows: list[list[FloatImage]]) -> None:
+    """A picture of pictures: each row is one patient; values outside [0, 1] are cut."""
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.rint(sheet.clip(0, 1) * 255).astype(np.uint8)).save(path)
