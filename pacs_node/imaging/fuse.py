@@ -1,0 +1,62 @@
+"""A bone layer -> soft tissue at native resolution and source depth."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from model.bundle import FusionSpec
+from pacs_node.imaging.fit import Placement
+from pacs_node.records import FloatImage, Radiograph
+
+__all__ = ["quantised", "shaped_layer", "subtract_bone"]
+
+
+def shaped_layer(layer: FloatImage, placement: Placement, fusion: FusionSpec) -> FloatImage:
+    """The part of a predicted layer that the bundle trusts, on the grid.
+
+    Bone absorbs, so it only ever adds brightness: where the whole layer is used it is cut at 0, and the companion is
+    nowhere brighter than its source. A high-passed layer has its mean taken away and is left signed; cutting it would
+    keep the crests of ribs, drop the troughs between them, and darken the image.
+
+    Parameters
+    ----------
+    layer : (grid, grid) float32, image minus soft tissue, in the network's units.
+
+    Returns
+    -------
+    (grid, grid) float32, 0 outside of the image.
+    """
+    inside = placement.covered()
+    part = layer[inside]
+    if fusion.highpass_px > 0:
+        # the crop is filtered, so that the letterbox does not pull the edges of the image towards 0
+        part = part - gaussian_filter(part, fusion.highpass_px, mode="nearest")
+    else:
+        part = np.maximum(part, 0.0)
+    shaped = np.zeros_like(layer, dtype=np.float32)
+    shaped[inside] = np.float32(fusion.strength) * part
+    return shaped
+
+
+def quantised(pixels: FloatImage, bits_stored: int) -> NDArray[np.uint16]:
+    """P-values in [0, 1] -> integers 0 .. 2**bits_stored - 1, rounded to nearest."""
+    levels = np.float32(2**bits_stored - 1)
+    stored: NDArray[np.uint16] = np.rint(np.clip(pixels, 0.0, 1.0) * levels).astype(np.uint16)
+    return stored
+
+
+def subtract_bone(radiograph: Radiograph, bone_layer: FloatImage) -> NDArray[np.uint16]:
+    """Take the bone layer out in float, then round once.
+
+    Parameters
+    ----------
+    bone_layer : (rows, columns) float32, in P-value units.
+
+    Returns
+    -------
+    (rows, columns) uint16, 0 .. 2**bits_stored - 1: exactly the quantised input where the layer is 0, 0 at padding.
+    """
+    soft = quantised(radiograph.pixels - bone_layer, radiograph.bits_stored)
+    if radiograph.padding is not None:
+        soft[radiograph.padding] = 0
+    return soft

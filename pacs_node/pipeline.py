@@ -1,0 +1,124 @@
+"""The story in one function: read -> gate -> fit -> encode -> diffuse -> decode -> fuse -> derive.
+
+It knows files and arrays, no network, no database and no runtime: whatever has an `Engine` can run it.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from model.bundle import Bundle
+from model.sampler import draw_noise, sample
+from model.schedule import timesteps
+from pacs_node.config import Settings
+from pacs_node.derive import derive
+from pacs_node.engine import Engine
+from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.imaging.fit import from_grid, to_grid
+from pacs_node.imaging.fuse import shaped_layer, subtract_bone
+from pacs_node.imaging.gate import check_header
+from pacs_node.imaging.read import open_dataset, read_dataset
+from pacs_node.records import FloatImage, Inference, Radiograph
+
+__all__ = ["make_companion", "noise_seed", "predicted_bone", "run_network"]
+
+
+def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int) -> int:
+    """Seed of the one noise generator: the same image, bundle and recipe always start from the same noise.
+
+    Returns
+    -------
+    The first 8 bytes of a SHA-256, as an unsigned integer.
+    """
+    recipe = json.dumps([sop_instance_uid, bundle_digest, steps, seed])
+    return int.from_bytes(hashlib.sha256(recipe.encode()).digest()[:8])
+
+
+def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatImage:
+    """Bone layer on the grid: what the decoder shows of the radiograph, minus what it shows of the sampled soft tissue.
+
+    Both images have passed the decoder, so that what the autoencoder loses or adds is in both and drops out.
+
+    Parameters
+    ----------
+    image : (1, 1, grid, grid) float32 in [-1, 1].
+    steps : network evaluations.
+    seed : of the starting noise.
+
+    Returns
+    -------
+    (grid, grid) float32 in the network's units.
+
+    Raises
+    ------
+    Rejected
+        OUTPUT_INVALID: a value is not finite.
+    """
+    spec = engine.spec
+    condition = engine.encode(image)
+
+    def predict(x_t: FloatImage, t: float) -> FloatImage:
+        return engine.predict(x_t, np.full(x_t.shape[0], t, dtype=np.float32), condition)
+
+    soft = sample(
+        predict,
+        draw_noise(seed, condition.shape, spec.offset_noise),
+        timesteps(steps),
+        prediction=spec.prediction,
+        clipping=spec.clipping,
+    )
+    # one after the other: decoding is the widest part of the network, and a batch of two would double the peak memory
+    layer: FloatImage = engine.decode(condition)[0, 0] - engine.decode(np.asarray(soft, dtype=np.float32))[0, 0]
+    if not np.isfinite(layer).all():
+        raise Rejected(ReasonCode.OUTPUT_INVALID, "the network gave values that are not finite")
+    return layer
+
+
+def run_network(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -> Inference:
+    """Suppress bone in one radiograph, at its own resolution and depth.
+
+    Parameters
+    ----------
+    steps : network evaluations; 0 takes the bundle's own number.
+    seed : seed of the noise itself, as from `noise_seed`.
+    """
+    steps = steps or engine.spec.steps
+    rows, columns = radiograph.pixels.shape
+    grid_image = to_grid(radiograph, engine.spec.grid)
+    layer = predicted_bone(grid_image.pixels, engine, steps, seed)
+    layer = shaped_layer(layer, grid_image.placement, engine.spec.fusion)
+    bone_layer = from_grid(layer, grid_image, rows, columns)
+    if radiograph.padding is not None:
+        bone_layer[radiograph.padding] = 0.0
+    return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)
+
+
+def make_companion(
+    received_path: Path, engine: Engine, bundle: Bundle, settings: Settings, *, created_at: datetime | None = None
+) -> tuple[Dataset, Inference]:
+    """A received file -> its companion, ready to be saved.
+
+    Parameters
+    ----------
+    created_at : aware; now when not given. Nothing but the date and time attributes depends on it.
+
+    Raises
+    ------
+    Rejected
+        The input will never have a companion; every reason of the steps.
+    ModelError
+        From the engine.
+    """
+    ds = open_dataset(received_path)
+    check_header(ds, settings.gate)  # before decoding: a hip need not be decoded to be refused
+    radiograph = read_dataset(ds)
+    del ds  # the encoded pixels are not needed any more
+    steps = settings.model.steps or bundle.spec.steps
+    seed = noise_seed(str(radiograph.ds.SOPInstanceUID), bundle.digest, steps, settings.model.seed)
+    inference = run_network(radiograph, engine, steps, seed)
+    companion = derive(radiograph.ds, inference, bundle, settings.output, created_at or datetime.now(UTC))
+    return companion, inference
