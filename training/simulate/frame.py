@@ -1,0 +1,106 @@
+"""How the image is cut: zoom, turn and warp, collimator blades, letterbox bars and lead markers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from training.simulate.canvas import FloatArray
+
+__all__ = ["Warp", "add_marker", "black_borders", "box_of", "draw_warp", "fit_box", "resample"]
+
+Box = tuple[float, float, float, float]  # centre row, centre column, half height, half width, as shares of the side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """Where each pixel of the output looks: rows and columns (size, size) float32, as shares of the source's side."""
+
+    rows: FloatArray
+    columns: FloatArray
+
+
+def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0) -> Warp:
+    """A random view: mirrored or not, zoomed, stretched, turned, moved and gently bent."""
+    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size - 0.5).astype(np.float32)
+    v, u = axis[:, None], axis[None, :]
+    angle = float(rng.normal(0, 0.035)) * strength
+    zoom = float(rng.uniform(0.72, 1.0)) if strength == 1 else float(np.exp(rng.normal(0, 0.05)))
+    stretch = float(np.exp(rng.normal(0, 0.045)))
+    flip = -1.0 if rng.random() < 0.5 and strength == 1 else 1.0
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    slack = max(1 - zoom, 0.02) / 2
+    rows = np.float32(zoom * stretch) * (c * v - s * u) + np.float32(0.5 + rng.uniform(-0.9, 0.9) * slack * strength)
+    columns = np.float32(zoom / stretch * flip) * (c * u + s * v) + np.float32(
+        0.5 + rng.uniform(-0.9, 0.9) * slack * strength
+    )
+    for field in (rows, columns):
+        a, b, p, q = rng.uniform(0, 6.28, 4)
+        k, m = rng.uniform(3, 9, 2)
+        field += (
+            np.float32(0.006 * strength * rng.normal())
+            * np.sin(np.float32(k) * u + np.float32(a))
+            * np.sin(np.float32(m) * v + np.float32(b))
+        )
+        field += np.float32(0.004 * strength * rng.normal()) * np.sin(np.float32(p + 4) * v + np.float32(q))
+    return Warp(rows, columns)
+
+
+def resample(image: FloatArray, warp: Warp) -> FloatArray:
+    """The source (n, n) seen through the warp, linear, edges repeated."""
+    n = np.float32(image.shape[0])
+    at = np.stack([warp.rows * n - np.float32(0.5), warp.columns * n - np.float32(0.5)])
+    return np.asarray(ndimage.map_coordinates(image, at, order=1, mode="nearest"), dtype=np.float32)
+
+
+def box_of(mask: NDArray[np.bool_]) -> Box:
+    """The box around a mask; the middle half of the image when the mask is empty."""
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    if len(rows) < 2 or len(columns) < 2:
+        return 0.5, 0.5, 0.25, 0.25
+    n = mask.shape[0]
+    return (
+        float(rows[0] + rows[-1] + 1) / 2 / n,
+        float(columns[0] + columns[-1] + 1) / 2 / n,
+        float(rows[-1] - rows[0]) / 2 / n,
+        float(columns[-1] - columns[0]) / 2 / n,
+    )
+
+
+def fit_box(warp: Warp, seen: Box, source: Box) -> Warp:
+    """The same view of another person, moved and scaled so that the one's lungs lie where the other's are."""
+    rows = (warp.rows - np.float32(seen[0])) * np.float32(source[2] / seen[2]) + np.float32(source[0])
+    columns = (warp.columns - np.float32(seen[1])) * np.float32(source[3] / seen[3]) + np.float32(source[1])
+    return Warp(rows.astype(np.float32), columns.astype(np.float32))
+
+
+def black_borders(rng: np.random.Generator, size: int) -> FloatArray:
+    """1 where the image is, 0 under letterbox bars and collimator blades (size, size)."""
+    keep = np.ones((size, size), np.float32)
+    if rng.random() < 0.4:
+        bar = int(rng.uniform(0.0, 0.13) * size)
+        where = [(slice(0, bar), slice(None)), (slice(size - bar, size), slice(None))]
+        if rng.random() < 0.5:
+            where = [(b, a) for a, b in where]
+        for rows, columns in where[: 2 if rng.random() < 0.7 else 1]:
+            keep[rows, columns] = 0
+    if rng.random() < 0.2:
+        axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+        edge, lean = float(rng.uniform(0.0, 0.06)), float(rng.normal(0, 0.02))
+        blade = axis[None, :] - edge + lean * axis[:, None] > 0
+        keep *= np.rot90(blade, int(rng.integers(4)))
+    return keep
+
+
+def add_marker(rng: np.random.Generator, size: int) -> FloatArray:
+    """Opacity (size, size) in [0, 1] of a lead letter or printed text in a corner; often none."""
+    image = Image.new("L", (size, size))
+    draw = ImageDraw.Draw(image)
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.45, 0.45, 0.1]))):
+        text = str(rng.choice(["R", "L", "D", "PA", "AP", "R P", "SUPINE", "UPRIGHT", "PORT"]))
+        font = ImageFont.load_default(size=float(rng.uniform(0.02, 0.055)) * size)
+        x = float(rng.choice([rng.uniform(0.02, 0.16), rng.uniform(0.8, 0.94)])) * size
+        draw.text((x, float(rng.uniform(0.02, 0.3)) * size), text, fill=255, font=font)
+    return np.asarray(image, dtype=np.float32) / np.float32(255)

@@ -1,0 +1,71 @@
+"""From matter to the logarithm of what the detector sees, with and without bone.
+
+Mass attenuation coefficients and spectra: NIST (Hubbell and Seltzer), for the beams behind 15 cm of water.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from training.simulate.canvas import FloatArray
+from training.simulate.filters import smooth
+
+__all__ = ["Exposure", "draw_exposure", "expose"]
+
+ENERGIES_KEV = np.array([40.0, 50.0, 60.0, 70.0, 100.0], np.float32)
+MU_SOFT = np.array([0.269, 0.226, 0.205, 0.192, 0.169], np.float32)  # cm2/g
+MU_BONE = np.array([0.666, 0.424, 0.315, 0.257, 0.186], np.float32)  # cm2/g, cortical
+DISPLACED = np.float32(1.06 / 1.92)  # g of soft tissue in the volume of one g of bone: it is replaced, not deleted
+SPECTRUM_60_KVP = np.array([0.5, 0.38, 0.12, 0.0, 0.0], np.float32)
+SPECTRUM_120_KVP = np.array([0.1, 0.2, 0.25, 0.25, 0.2], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One shot: tube voltage, share of scatter, blur (Gaussian sigma), noise of the logarithm at mean exposure."""
+
+    kvp: float
+    scatter: float
+    scatter_px: float
+    blur_px: float
+    noise: float
+    noise_grain_px: float
+
+
+def draw_exposure(rng: np.random.Generator, size: int) -> Exposure:
+    """Draw a shot; most chests are taken at high voltage."""
+    return Exposure(
+        kvp=float(np.clip(rng.normal(105, 18), 60, 120)),
+        scatter=float(rng.uniform(0.05, 0.45)),
+        scatter_px=float(rng.uniform(0.06, 0.16)) * size,
+        blur_px=float(rng.uniform(0.25, 0.9)) * size / 512,
+        noise=float(np.exp(rng.uniform(np.log(0.001), np.log(0.014)))),
+        noise_grain_px=float(rng.uniform(0, 0.7)),
+    )
+
+
+def expose(
+    soft: FloatArray, bone: FloatArray, exposure: Exposure, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """-log of the exposure (size, size) with bone and with soft tissue in its place.
+
+    Scatter and noise are those of the real shot in both: they change nothing where there is no bone.
+    """
+    share = np.float32((exposure.kvp - 60) / 60)
+    spectrum = (1 - share) * SPECTRUM_60_KVP + share * SPECTRUM_120_KVP
+    with_bone, without = np.zeros_like(soft), np.zeros_like(soft)
+    for weight, mu_soft, mu_bone in zip(spectrum, MU_SOFT, MU_BONE, strict=True):
+        if weight <= 0:
+            continue
+        primary = weight * np.exp(-mu_soft * soft)
+        without += primary
+        with_bone += primary * np.exp(-(mu_bone - mu_soft * DISPLACED) * bone)
+    blurred = [ndimage.gaussian_filter(i, exposure.blur_px, truncate=3) for i in (with_bone, without)]
+    haze = np.float32(exposure.scatter) * smooth(with_bone, exposure.scatter_px) + np.float32(1e-6)
+    mean = float(np.median(blurred[0] + haze))
+    noise = rng.standard_normal(soft.shape, dtype=np.float32)
+    if exposure.noise_grain_px > 0.3:
+        noise = ndimage.gaussian_filter(noise, exposure.noise_grain_px, truncate=3)
+    noise *= np.float32(exposure.noise) * np.sqrt(np.float32(mean) / (blurred[0] + haze))
+    return -np.log(blurred[0] + haze) + noise, -np.log(blurred[1] + haze) + noise

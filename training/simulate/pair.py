@@ -1,0 +1,74 @@
+"""Two twins: a simulated radiograph, and the same one with soft tissue in the place of bone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.simulate.anatomy import Anatomy, draw_anatomy
+from training.simulate.canvas import FloatArray
+from training.simulate.display import develop, draw_chain
+from training.simulate.frame import Warp, add_marker, black_borders, box_of, draw_warp, fit_box, resample
+from training.simulate.imaging import draw_exposure, expose
+
+__all__ = ["SimulatedPair", "form_pair", "simulate_pair"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedPair:
+    """One training example.
+
+    Attributes
+    ----------
+    cxr : (size, size) float32, P-values in [0, 1], 0 is black.
+    soft : (size, size) float32, the same with bone replaced by soft tissue: equal to ``cxr`` where there is no bone.
+    lungs : (size, size) bool.
+    seed : the seed of the body.
+    """
+
+    cxr: FloatArray
+    soft: FloatArray
+    lungs: NDArray[np.bool_]
+    seed: int
+
+
+def simulate_pair(seed: int, size: int = 512) -> SimulatedPair:
+    """Draw a person and a radiograph of them; a function of ``seed`` and ``size`` alone."""
+    anatomy = draw_anatomy(seed, size)
+    return form_pair(anatomy, anatomy, np.random.default_rng([seed, 0x1A6E]), size)
+
+
+def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int = 512) -> SimulatedPair:
+    """One of many radiographs of a body, with its own bones or another's laid where its lungs are.
+
+    The view, the density of the bones, the exposure and the display chain are drawn from ``rng``. ``size`` is divided
+    by 64 for the speed of wide blurs; other sizes work, slower.
+    """
+    warp = draw_warp(rng, size)
+    soft = resample(body.soft, warp)
+    lungs = resample(body.lungs.astype(np.float32), warp) > 0.5
+    bone = _bone(body, bones, warp, rng, size)
+    patient = soft > 1.0
+    bone *= patient
+    log_cxr, log_soft = expose(soft, bone, draw_exposure(rng, size), rng)
+    keep = black_borders(rng, size)
+    cxr, twin = develop(log_cxr, log_soft, patient & (keep > 0), draw_chain(rng))
+    marker = add_marker(rng, size)
+    shade = np.float32(rng.uniform(0.8, 1.0))
+    cxr, twin = (np.maximum(p * keep, marker * shade) for p in (cxr, twin))
+    return SimulatedPair(cxr.astype(np.float32), twin.astype(np.float32), lungs & (keep > 0), body.seed)
+
+
+def _bone(body: Anatomy, bones: Anatomy, warp: Warp, rng: np.random.Generator, size: int) -> FloatArray:
+    """Areal density of the bones (size, size) in g/cm2, now and then with a layer missing, or all."""
+    factors = np.exp(rng.normal(0, 0.1, 3)) * np.exp(rng.normal(0, 0.18))
+    factors *= rng.random(3) > 0.03
+    if rng.random() < 0.04:
+        factors[:] = 0
+    layer = np.einsum("k,kij->ij", factors.astype(np.float32), bones.bones)
+    if bones is not body:
+        warp = fit_box(warp, box_of(body.lungs), box_of(bones.lungs))
+        bend = draw_warp(rng, size, strength=0.5)
+        axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+        warp = Warp(warp.rows + 0.5 * (bend.rows - axis[:, None]), warp.columns + 0.5 * (bend.columns - axis[None, :]))
+    return resample(layer, warp)
