@@ -6,29 +6,23 @@
     outbox/DESTINATION/KEY.dcm        a companion that this destination has not got yet
     quarantine/KEY.dcm + KEY.json     refused, with the reason; kept until a person removes it
 
-KEY is derived from the SOP Instance UID, so no name comes from a peer and the same instance is the same file. Every
-file appears complete or not at all: it is written under a temporary name in its own folder, fsynced, renamed, and the
-folder is fsynced.
+KEY is the key of the job (`pacs_node.intake`), so no name comes from a peer and the same instance is the same file.
+Every file appears complete or not at all: it is written under a temporary name in its own folder, fsynced, renamed, and
+the folder is fsynced.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from pacs_node.errors import DiskFull
 
-__all__ = ["Spool", "spool_key"]
+__all__ = ["Spool"]
 
 TEMPORARY_SUFFIX = ".part"
-
-
-def spool_key(sop_instance_uid: str) -> str:
-    """Our own file name for an instance: 32 hexadecimal digits of the SHA-256 of its UID."""
-    return hashlib.sha256(sop_instance_uid.encode("ascii", "replace")).hexdigest()[:32]
 
 
 class Spool:
@@ -91,7 +85,7 @@ class Spool:
         """Destinations that have not got the companion of this key yet."""
         return sorted(path.parent.name for path in self.outbox.glob(f"*/{key}.dcm"))
 
-    def refuse(self, path: Path, reason: dict[str, object], name: str | None = None) -> Path:
+    def refuse(self, path: Path, reason: Mapping[str, object], name: str | None = None) -> Path:
         """Move a spooled file to quarantine/ with a JSON file that says why; an absent file leaves the reason only.
 
         Safe to repeat after a crash: the reason is written first, then the bytes are moved in one step.

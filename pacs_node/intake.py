@@ -1,0 +1,68 @@
+"""Where a received instance becomes a job, exactly once."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+
+from pacs_node.config import Settings
+from pacs_node.jobs import Jobs, Task
+from pacs_node.records import ReceivedInstance
+from pacs_node.spool import Spool
+from pacs_node.worker import PROCESS
+
+__all__ = ["Intake"]
+
+LANE = "model"  # one network, one image at a time
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Queues received instances; the same one is one job, however often it comes."""
+
+    def __init__(self, jobs: Jobs, spool: Spool, bundle_digest: str, settings: Settings) -> None:
+        self._jobs = jobs
+        self._spool = spool
+        recipe = f"{settings.model.steps}|{settings.model.seed}|{settings.output.model_dump_json()}"
+        self._work = f"{bundle_digest}|{recipe}"
+
+    def key(self, sop_instance_uid: str) -> str:
+        """The job of an instance: 40 hexadecimal digits of its UID, the model and every setting that shows."""
+        return hashlib.sha256(f"{sop_instance_uid}|{self._work}".encode()).hexdigest()[:40]
+
+    def accept(self, instance: ReceivedInstance, study_instance_uid: str) -> bool:
+        """Make the job of a durable file durable; False when there was one. Raises Retriable when that fails."""
+        return self._queue(self.key(instance.sop_instance_uid), instance.sop_instance_uid, study_instance_uid)
+
+    def adopt_orphans(self) -> int:
+        """Queue the files that a crash left between their rename and their job; returns how many.
+
+        The peer never got its Success for them and will come again, which then changes nothing.
+        """
+        adopted = 0
+        for path in sorted(self._spool.incoming.glob("*.dcm")):
+            uids = _identity(path)
+            if uids is None:
+                self._spool.refuse(path, {"reason": "not_dicom", "explanation": "a foreign file in incoming/"})
+            elif self._queue(path.stem, *uids):
+                adopted += 1
+        return adopted
+
+    def _queue(self, job: str, sop_instance_uid: str, study_instance_uid: str) -> bool:
+        payload = {"sop_instance_uid": sop_instance_uid, "study_instance_uid": study_instance_uid}
+        if self._jobs.enqueue(Task(job, PROCESS, LANE, payload)):
+            return True
+        if not self._jobs.is_unfinished(job):
+            self._spool.release(job)  # its job is over: nobody else would remove the new copy
+        return False
+
+
+def _identity(path: Path) -> tuple[str, str] | None:
+    try:
+        ds = dcmread(path, specific_tags=["SOPInstanceUID", "StudyInstanceUID"], stop_before_pixels=True)
+        return str(ds.SOPInstanceUID), str(ds.StudyInstanceUID)
+    except (InvalidDicomError, AttributeError, EOFError, OSError, ValueError):
+        return None

@@ -1,0 +1,229 @@
+"""The DICOM listener: C-ECHO and C-STORE, and Success only for what a crash cannot take away.
+
+Order of a C-STORE: bytes -> fsync file -> rename -> fsync folder -> durable job -> audit -> 0x0000. The data set is
+stored as it came; only its first elements are read, to see that it is the instance that was announced.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from sqlalchemy.exc import SQLAlchemyError
+
+from pacs_node.audit import Audit, AuditEvent, EventKind
+from pacs_node.config import NodeSettings
+from pacs_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
+from pacs_node.errors import ConfigError, ReasonCode, Rejected, Retriable
+from pacs_node.pdu_bounds import bound_reads
+from pacs_node.received_file import check_identity, file_start, is_plausible_uid
+from pacs_node.records import ReceivedInstance
+from pacs_node.spool import Spool
+
+__all__ = ["Intake", "Listener", "Status"]
+
+
+class Intake(Protocol):
+    """Where received instances become jobs."""
+
+    def key(self, sop_instance_uid: str) -> str:
+        """The key of the instance's job, which names its file."""
+        ...
+
+    def accept(self, instance: ReceivedInstance, study_instance_uid: str) -> bool:
+        """Make the job durable; False when there was one; raises Retriable when that fails."""
+        ...
+
+
+CLOSING_POLL_S = 0.05
+
+log = logging.getLogger(__name__)
+
+
+class Status:
+    """C-STORE response statuses (PS3.4 Table B.2-1, PS3.7 C)."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    OUT_OF_RESOURCES = 0xA700
+    DOES_NOT_MATCH = 0xA900  # the data set is not the SOP Instance or not of the SOP Class that was announced
+    CANNOT_UNDERSTAND = 0xC000
+
+
+@dataclass(frozen=True, slots=True)
+class _Parties:
+    """Who talks to us in one association."""
+
+    address: str
+    calling_ae_title: str
+    called_ae_title: str
+
+
+class Listener:
+    """The acceptor; `start` binds the port, `stop` lets running associations end."""
+
+    def __init__(self, settings: NodeSettings, spool: Spool, audit: Audit, intake: Intake) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._audit = audit
+        self._intake = intake
+        self._ae = AE(ae_title=settings.ae_title)
+        self._ae.maximum_pdu_size = settings.max_pdu_bytes
+        self._ae.maximum_associations = settings.max_associations
+        self._ae.network_timeout = settings.network_timeout_s
+        self._ae.dimse_timeout = settings.network_timeout_s
+        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._ae.supported_contexts = accepted_contexts()
+
+    def start(self) -> None:
+        """Listen; raises ConfigError when the address cannot be bound."""
+        address = (self._settings.host, self._settings.port)
+        handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._on_connection),
+            (evt.EVT_ACCEPTED, self._on_accepted),
+            (evt.EVT_REJECTED, self._on_rejected),
+            (evt.EVT_C_ECHO, lambda _event: Status.SUCCESS),
+            (evt.EVT_C_STORE, self.on_store),
+        ]
+        try:
+            self._ae.start_server(address, block=False, evt_handlers=handlers)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigError(f"cannot listen on {address[0]}:{address[1]}: {reason}") from error
+
+    def stop(self, grace_s: float) -> None:
+        """Take no new association, give the running ones ``grace_s`` to end, then abort them."""
+        for server in list(self._ae._servers):
+            server.shutdown()
+        deadline = time.monotonic() + grace_s
+        while self._ae.active_associations and time.monotonic() < deadline:
+            time.sleep(CLOSING_POLL_S)
+        self._ae.shutdown()
+
+    def on_store(self, event: evt.Event) -> int:
+        """Answer one C-STORE request with a status; never raises."""
+        parties = _parties(event)
+        started = time.monotonic()
+        try:
+            self._store(event, parties, started)
+        except Rejected as refusal:
+            mismatch = refusal.reason is ReasonCode.IDENTITY_MISMATCH
+            status = Status.DOES_NOT_MATCH if mismatch else Status.CANNOT_UNDERSTAND
+            reason = str(refusal.reason)
+        except (Retriable, SQLAlchemyError, OSError) as error:
+            log.warning("a received object could not be made durable: %s", type(error).__name__)
+            status, reason = Status.OUT_OF_RESOURCES, "out_of_resources"
+        except Exception as error:  # noqa: BLE001 - whatever happens, the peer gets a status and the association lives
+            log.critical("C-STORE failed unexpectedly: %s", type(error).__name__)
+            status, reason = Status.PROCESSING_FAILURE, str(ReasonCode.UNEXPECTED)
+        else:
+            return Status.SUCCESS
+        uid = str(getattr(event.request, "AffectedSOPInstanceUID", ""))
+        self._record_refusal(parties, reason, status=status, uid=uid if is_plausible_uid(uid) else None)
+        return status
+
+    def _store(self, event: evt.Event, parties: _Parties, started: float) -> None:
+        request: Any = event.request
+        context = event.context
+        announced = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
+        study = check_identity(request.DataSet, UID(context.transfer_syntax), announced)
+        size = len(request.DataSet.getbuffer())
+        start = file_start(announced, context.transfer_syntax, parties.calling_ae_title, parties.called_ae_title)
+        path = self._spool.write_incoming(self._intake.key(announced[1]), [start, request.DataSet.getbuffer()])
+        instance = ReceivedInstance(
+            sop_class_uid=announced[0],
+            sop_instance_uid=announced[1],
+            transfer_syntax_uid=str(context.transfer_syntax),
+            path=path,
+            size_bytes=size,
+            calling_ae_title=parties.calling_ae_title,
+            peer_address=parties.address,
+            received_at=datetime.now(UTC),
+        )
+        is_new = self._intake.accept(instance, study)
+        self._audit.record(
+            AuditEvent(
+                kind=EventKind.RECEIVED,
+                source_sop_instance_uid=instance.sop_instance_uid,
+                study_instance_uid=study,
+                peer=parties.address,
+                calling_ae_title=parties.calling_ae_title,
+                called_ae_title=parties.called_ae_title,
+                dicom_status=Status.SUCCESS,
+                size_bytes=size,
+                duration_s=time.monotonic() - started,
+                note=None if is_new else "received before: the job is the same",
+            )
+        )
+
+    def _on_connection(self, event: evt.Event) -> None:
+        connection = event.assoc.dul.socket
+        if connection is not None:
+            bound_reads(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
+
+    def _on_accepted(self, event: evt.Event) -> None:
+        parties = _parties(event)
+        self._audit.record(
+            AuditEvent(
+                kind=EventKind.ASSOCIATION,
+                peer=parties.address,
+                calling_ae_title=parties.calling_ae_title,
+                called_ae_title=parties.called_ae_title,
+            )
+        )
+        # PS3.8 Table 9-18: result 3 is abstract-syntax-not-supported, 4 is transfer-syntaxes-not-supported
+        reasons = {3: ReasonCode.SOP_CLASS_UNSUPPORTED, 4: ReasonCode.TRANSFER_SYNTAX_UNSUPPORTED}
+        taken = {context.abstract_syntax for context in event.assoc.accepted_contexts}
+        for result, reason in reasons.items():
+            refused = [c.abstract_syntax for c in event.assoc.rejected_contexts if c.result == result]
+            names = sorted({_public_name(UID(str(uid))) for uid in refused if uid not in taken})
+            if names:
+                self._record_refusal(parties, str(reason), note=_presentation_note(names))
+
+    def _on_rejected(self, event: evt.Event) -> None:
+        self._record_refusal(_parties(event), "association_rejected")
+
+    def _record_refusal(
+        self,
+        parties: _Parties,
+        reason: str,
+        *,
+        status: int | None = None,
+        uid: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        refusal = AuditEvent(
+            kind=EventKind.REFUSED,
+            source_sop_instance_uid=uid,
+            peer=parties.address,
+            calling_ae_title=parties.calling_ae_title,
+            called_ae_title=parties.called_ae_title,
+            dicom_status=status,
+            reason=reason,
+            note=note,
+        )
+        try:
+            self._audit.record(refusal)
+        except SQLAlchemyError as error:  # the disk may be the very reason of the refusal
+            log.warning("a refusal (%s) could not be audited: %s", reason, type(error).__name__)
+
+
+def _parties(event: evt.Event) -> _Parties:
+    requestor = event.assoc.requestor
+    primitive = requestor.primitive
+    called = str(primitive.called_ae_title) if primitive is not None else ""
+    return _Parties(str(requestor.address or ""), str(requestor.ae_title).strip()[:16], called.strip()[:16])
+
+
+def _public_name(uid: UID) -> str:
+    """A name from the Standard's dictionary, so that no text of a peer reaches the audit."""
+    return f"{uid.name} ({uid!s})" if uid.name != str(uid) else "an unknown SOP Class"
+
+
+def _presentation_note(names: list[str]) -> str:
+    shown = "; ".join(names[:8])
+    return f"presentation contexts not accepted: {shown}" + (f"; {len(names) - 8} more" if len(names) > 8 else "")

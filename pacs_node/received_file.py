@@ -1,0 +1,87 @@
+"""The bytes of a C-STORE as a file of ours: are they the instance that was announced, and what goes before them."""
+
+import io
+import zlib
+
+from pydicom import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from pacs_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_node.errors import ReasonCode, Rejected
+
+__all__ = ["check_identity", "file_start", "is_plausible_uid"]
+
+STUDY_INSTANCE_UID = Tag("StudyInstanceUID")
+IDENTITY_TAGS = [Tag("SOPClassUID"), Tag("SOPInstanceUID"), STUDY_INSTANCE_UID]
+DEFLATED_PREFIX_BYTES = 2**20  # enough for everything up to StudyInstanceUID, and no more than that of a zip bomb
+UID_CHARACTERS = frozenset("0123456789.")
+
+
+def check_identity(data_set: io.BytesIO, transfer_syntax: UID, announced: tuple[str, str]) -> str:
+    """Read the first elements and compare; returns StudyInstanceUID.
+
+    Raises
+    ------
+    Rejected
+        NOT_DICOM, MISSING_ATTRIBUTE or IDENTITY_MISMATCH.
+    """
+    if not is_plausible_uid(announced[1]):
+        raise Rejected(ReasonCode.MISSING_ATTRIBUTE, "the request names no valid SOP Instance UID")
+    try:
+        found = _first_elements(data_set, transfer_syntax)
+        sop_class, sop_instance, study = (str(found.get(tag).value) if tag in found else "" for tag in IDENTITY_TAGS)
+    except Exception as error:  # pydicom raises many types on foreign bytes
+        raise Rejected(ReasonCode.NOT_DICOM, "the data set cannot be parsed") from error
+    finally:
+        data_set.seek(0)
+    if not (sop_class and sop_instance):
+        raise Rejected(ReasonCode.NOT_DICOM, "the data set has no SOP Class or SOP Instance UID")
+    if (sop_class, sop_instance) != announced:
+        raise Rejected(ReasonCode.IDENTITY_MISMATCH, "the data set is not the instance that the request names")
+    if not is_plausible_uid(study):
+        raise Rejected(ReasonCode.MISSING_ATTRIBUTE, "StudyInstanceUID is absent or not a UID")
+    return study
+
+
+def _first_elements(data_set: io.BytesIO, transfer_syntax: UID) -> Dataset:
+    stream: io.BytesIO = data_set
+    if transfer_syntax == DeflatedExplicitVRLittleEndian:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: raw deflate, no zlib header
+        stream = io.BytesIO(inflater.decompress(data_set.getbuffer(), DEFLATED_PREFIX_BYTES))
+    stream.seek(0)
+
+    def is_past_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        return bool(tag > STUDY_INSTANCE_UID)
+
+    ds: Dataset = read_dataset(
+        stream,
+        transfer_syntax.is_implicit_VR,
+        transfer_syntax.is_little_endian,
+        stop_when=is_past_identity,
+        specific_tags=list(IDENTITY_TAGS),
+    )
+    return ds
+
+
+def file_start(announced: tuple[str, str], transfer_syntax: str, calling_ae_title: str, called_ae_title: str) -> bytes:
+    """Preamble and file meta information (PS3.10 7.1) that go before the received data set."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = map(UID, announced)
+    meta.TransferSyntaxUID = UID(transfer_syntax)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    meta.SendingApplicationEntityTitle = calling_ae_title
+    meta.ReceivingApplicationEntityTitle = called_ae_title
+    stream = DicomBytesIO()
+    write_file_meta_info(stream, meta)
+    return b"\0" * 128 + b"DICM" + stream.getvalue()
+
+
+def is_plausible_uid(text: str) -> bool:
+    """Whether a text can name an instance: digits and dots, at most 64 (PS3.5 9.1)."""
+    # real archives hold UIDs with leading zeros in a component, against PS3.5 9.1: those are taken
+    return 0 < len(text) <= 64 and set(text) <= UID_CHARACTERS
