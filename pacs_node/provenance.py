@@ -16,6 +16,7 @@ from pydicom.valuerep import DT
 from model.bundle import Bundle
 from pacs_node import __version__
 from pacs_node.config import OutputSettings
+from pacs_node.identity import CODING_SCHEME, MANUFACTURER
 from pacs_node.records import Inference
 from pacs_node.verbatim import element, is_legal, raw_bytes, text, values, verbatim
 
@@ -34,8 +35,6 @@ __all__ = [
     "source_reference",
 ]
 
-MANUFACTURER = "pacs-node"
-CODING_SCHEME = "99PACSNODE"  # private designators start with 99 (PS3.16 8.2)
 CODING_SCHEME_UID = "2.25.319044980609282740598716741251055546566"
 RECIPE_VERSION = 1  # raise it when the same bundle and settings would give other pixels
 
