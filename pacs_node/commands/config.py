@@ -37,7 +37,7 @@ def check(config: Path | None, *, as_json: bool) -> int:
         return 0
     stdout().print(table(("what", "value"), [(key.replace("_", " "), _text(value)) for key, value in facts.items()]))
     if not settings.routing.destinations:
-        say("no destination is configured: companions stay in outbox/")
+        say("no destination is configured: companions are made but not kept")
     return 0
 
 
