@@ -124,6 +124,16 @@ def _decoded_error(
     return functional.l1_loss(layer, wanted) + gradient_difference(layer, wanted)
 
 
+def bundle_facts(preset: Preset) -> dict[str, Any]:
+    """What the export must know beside the weights: keys of `model.bundle.ModelSpec`, kept in `meta.json`."""
+    return {
+        "grid": preset.grid,
+        "steps": preset.diffusion.sampling_steps,
+        "offset_noise": preset.diffusion.offset_noise,
+        "clipping": preset.clipping.model_dump(),
+    }
+
+
 def train_diffusion(
     preset: Preset,
     networks: tuple[Autoencoder, Denoiser],
@@ -165,6 +175,6 @@ def train_diffusion(
         optimisation=training,
         loss=loss,
         validate=validate if real is not None else None,
-        provenance=provenance,
+        provenance=provenance | {"bundle": bundle_facts(preset)},
     )
     return run_stage(stage, run)
