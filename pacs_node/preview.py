@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from pacs_node.records import FloatImage, Inference, Radiograph
+from pacs_node.records import FloatImage
 
 __all__ = ["render_preview", "write_preview"]
 
@@ -16,24 +16,27 @@ CAPTION = 40
 LAYER_PERCENTILE = 99.8  # what is shown as white in the bone layer; a few edge pixels must not darken all others
 
 
-def write_preview(path: Path, radiograph: Radiograph, inference: Inference) -> None:
-    """Write the picture as PNG; raises OSError when that fails."""
-    render_preview(radiograph, inference).save(path, format="PNG")
+def write_preview(path: Path, source: FloatImage, companion: FloatImage, bone_layer: FloatImage) -> None:
+    """Write the picture of `render_preview` as PNG; raises OSError when that fails."""
+    render_preview(source, companion, bone_layer).save(path, format="PNG")
 
 
-def render_preview(radiograph: Radiograph, inference: Inference) -> Image.Image:
+def render_preview(source: FloatImage, companion: FloatImage, bone_layer: FloatImage) -> Image.Image:
     """The source and its companion on one grey scale, and the bone layer on its own.
+
+    Parameters
+    ----------
+    source, companion, bone_layer : (rows, columns) float32 P-values in [0, 1]; of the layer, what was subtracted.
 
     Returns
     -------
     An 8-bit grey image, 900 px high without the captions.
     """
-    white = float(2**radiograph.bits_stored - 1)
-    layer = np.maximum(inference.bone_layer, 0.0)
+    layer = np.maximum(bone_layer, 0.0)
     top = max(float(np.percentile(layer, LAYER_PERCENTILE)), 1e-3)
     panels = (
-        ("Source", radiograph.pixels),
-        ("Soft-tissue companion (AI, research use)", (inference.soft_tissue / white).astype(np.float32)),
+        ("Source", source),
+        ("Soft-tissue companion (AI, research use)", companion),
         (f"Bone layer, {1 / top:.1f}x", (layer / top).astype(np.float32)),
     )
     return _side_by_side([(caption, _panel(pixels)) for caption, pixels in panels])

@@ -15,7 +15,7 @@ from pacs_node.errors import ConfigError, DiskFull
 from pacs_node.imaging.read import read_radiograph
 from pacs_node.pipeline import make_companion
 from pacs_node.preview import write_preview
-from pacs_node.records import Inference
+from pacs_node.records import Inference, Radiograph
 
 __all__ = ["run"]
 
@@ -42,7 +42,7 @@ def run(radiograph: Path, output: Path, *, preview: Path | None, config: Path | 
         seconds = time.perf_counter() - started
         _write(companion, output)
         if preview is not None:
-            write_preview(preview, read_radiograph(radiograph), inference)
+            _write_preview(preview, read_radiograph(radiograph), inference)
     facts = _facts(companion, inference, engine, settings)
     facts |= {"bundle_digest": bundle.digest, "seconds": round(seconds, 2), "output": str(output)}
     facts |= {"preview": str(preview)} if preview else {}
@@ -63,10 +63,22 @@ def _check_target(path: Path | None, radiograph: Path) -> None:
 
 
 def _write(companion: Dataset, output: Path) -> None:
+    """Whole or not at all: a former companion of this name is replaced by a finished one."""
+    unfinished = output.with_name(f".{output.name}.part")
     try:
-        companion.save_as(output, enforce_file_format=True)
+        companion.save_as(unfinished, enforce_file_format=True)
+        unfinished.replace(output)
     except OSError as error:
+        unfinished.unlink(missing_ok=True)
         raise DiskFull(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _write_preview(path: Path, radiograph: Radiograph, inference: Inference) -> None:
+    white = np.float32(2**radiograph.bits_stored - 1)
+    try:
+        write_preview(path, radiograph.pixels, inference.soft_tissue.astype(np.float32) / white, inference.bone_layer)
+    except OSError as error:
+        raise DiskFull(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _facts(companion: Dataset, inference: Inference, engine: Engine, settings: Settings) -> dict[str, Any]:
