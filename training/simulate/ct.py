@@ -20,7 +20,7 @@ SOFT_HU, CORTICAL_HU = 40.0, 1500.0
 CONTRAST_HU = 90.0  # a vein full of contrast medium is no normal soft tissue: capped
 BONE_LABELS = (*range(29, 48), *range(69, 75), *range(92, 117))  # vertebrae; humeri, scapulae, clavicles; ribs, sternum
 MIN_BONE_CM3, MIN_DENSE_CM3 = 1.0, 0.3  # a lead or a calcified node is smaller
-RAY_STEP_MM = 1.4
+RAY_STEP_MM = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
