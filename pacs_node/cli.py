@@ -111,7 +111,7 @@ def process(
     _leave(run(radiograph, output, preview=preview, config=config, as_json=json))
 
 
-@app.command(epilog=f"{EXAMPLES}pacs-node status\n\npacs-node status --json | jq .jobs")
+@app.command(epilog=f"{EXAMPLES}pacs-node status\n\npacs-node status --json | jq .queue")
 def status(config: Config = None, *, json: Json = False) -> None:
     """Show the queue and the last results, whether the node is running or not."""
     from pacs_node.commands.status import run

@@ -8,7 +8,7 @@ from pacs_node.audit import AuditEvent, EventKind
 from pacs_node.commands.audit import event_facts, newest_events
 from pacs_node.commands.terminal import print_json, stdout, table
 from pacs_node.config import load_settings
-from pacs_node.jobs import count_jobs
+from pacs_node.service import node_status
 
 __all__ = ["last_results", "run"]
 
@@ -25,15 +25,20 @@ OUTCOMES = {
 
 
 def run(config: Path | None, *, as_json: bool) -> int:
-    """Print the queue's counts and the last results, from the files of ``data_dir``: the node need not run."""
-    data_dir = load_settings(config).node.data_dir
-    jobs = count_jobs(data_dir)
-    results = last_results(newest_events(data_dir, limit=EVENTS_READ))[-RESULTS_SHOWN:]
+    """Print whether the node runs, its queue and the last results; changes nothing, and the node need not run."""
+    settings = load_settings(config)
+    report = node_status(settings)
+    results = last_results(newest_events(settings.node.data_dir, limit=EVENTS_READ))[-RESULTS_SHOWN:]
     if as_json:
-        print_json({"data_dir": str(data_dir), "jobs": jobs, "results": results})
+        facts = {"running": report.running, "data_dir": str(settings.node.data_dir)}
+        print_json({**facts, "queue": report.queue, "files": report.files, "results": results})
         return 0
     console = stdout()
-    console.print(table(("queue", "tasks"), sorted(jobs.items()) or [("empty", 0)]))
+    node = settings.node
+    shown_facts = {"node": f"{node.ae_title}@{node.host}:{node.port} {'runs' if report.running else 'does not run'}"}
+    shown_facts |= {f"queue, {label}": str(count) for label, count in sorted(report.queue.items())}
+    shown_facts |= {f"files in {name}/": str(count) for name, count in report.files.items()}
+    console.print(table(("what", "now"), shown_facts.items()))
     console.print()
     columns = ("at", "state", "source_sop_instance_uid", "why")
     shown = [[str(result.get(name, "")) for name in columns] for result in results]

@@ -126,7 +126,7 @@ def test_show_prints_what_the_environment_set(
 def test_status_and_audit_of_a_node_that_never_ran_are_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status", "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
-    assert (status["jobs"], status["results"]) == ({}, [])
+    assert (status["running"], status["queue"], status["results"]) == (False, {}, [])
     assert cli.main(["audit", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert not Path("var").exists()
