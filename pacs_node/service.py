@@ -1,0 +1,252 @@
+"""The composition root: opens every part, wires them, and closes them in the right order."""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from pydicom import Dataset
+
+from model.bundle import Bundle
+from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, EventKind
+from pacs_node.config import Peer, Settings
+from pacs_node.engine import Engine
+from pacs_node.engine.load import load_bundle, open_engine
+from pacs_node.errors import ConfigError, ModelError
+from pacs_node.intake import Intake
+from pacs_node.jobs import count_jobs, open_jobs
+from pacs_node.pipeline import make_companion
+from pacs_node.receive import Listener
+from pacs_node.records import Inference
+from pacs_node.send import StoreKind, store
+from pacs_node.spool import Spool
+from pacs_node.worker import ModelIdentity, SendOutcome, SendResult, Worker
+
+__all__ = ["StatusReport", "node_status", "run_service"]
+
+LOCK_FILE = "lock"
+ASSOCIATION_GRACE_S = 5.0  # on SIGTERM: for objects that are being received
+WORK_GRACE_S = 20  # for the image that is being processed; a few seconds is usual
+EXIT_DEADLINE_S = 30.0  # then the process ends anyway; a kill loses nothing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """What `pacs-node status` shows.
+
+    Attributes
+    ----------
+    running : a node holds the data_dir.
+    queue : tasks by stage and state, see `count_jobs`.
+    files : how many are in incoming, outbox and quarantine.
+    last : the latest events, oldest first.
+    """
+
+    running: bool
+    queue: dict[str, int]
+    files: dict[str, int]
+    last: list[AuditEvent]
+
+
+def run_service(settings: Settings, *, ready: Callable[[], object] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; call from the main thread.
+
+    Parameters
+    ----------
+    ready : called once the port is open.
+
+    Returns
+    -------
+    0 after an orderly end.
+
+    Raises
+    ------
+    ConfigError
+        The port or the data_dir is taken, or a destination is unknown.
+    ModelError
+        The bundle or its runtime cannot be used, at the start or later; what is queued stays queued.
+    """
+    _silence_libraries()
+    stop = _StopRequest()
+    with stop.signals(), ExitStack() as parts:
+        parts.enter_context(_lock(settings.node.data_dir))
+        bundle = load_bundle(settings.model.bundle)
+        engine = open_engine(bundle, settings.model.device, settings.model.threads)
+        _open_node(settings, bundle, engine, stop, parts)
+        if ready is not None:
+            ready()
+        stop.wait()
+        stop.limit_the_end()
+        log.info("stopping: running work is finished, the rest stays queued")
+    if stop.error is not None:
+        raise stop.error
+    log.info("stopped")
+    return 0
+
+
+def node_status(settings: Settings) -> StatusReport:
+    """Look at a node from outside, running or not; changes nothing.
+
+    Raises
+    ------
+    ConfigError
+        The audit trail cannot be read.
+    """
+    data_dir = settings.node.data_dir
+    last: list[AuditEvent] = []
+    if (data_dir / AUDIT_FILE).exists():
+        audit = Audit(data_dir / AUDIT_FILE)
+        last = audit.events(limit=20)
+        audit.close()
+    counts = {"incoming": "incoming/*.dcm", "outbox": "outbox/*/*.dcm", "quarantine": "quarantine/*.dcm"}
+    files = {name: len(list(data_dir.glob(pattern))) for name, pattern in counts.items()}
+    return StatusReport(_is_locked(data_dir), count_jobs(data_dir), files, last)
+
+
+def _open_node(settings: Settings, bundle: Bundle, engine: Engine, stop: "_StopRequest", parts: ExitStack) -> None:
+    """Open spool, audit, queue and listener; ``parts`` closes them in the reverse order."""
+    node = settings.node
+    audit = Audit(node.data_dir / AUDIT_FILE)
+    parts.callback(audit.close)
+    spool = Spool(node.data_dir)
+    spool.remove_leftovers()
+    identity = ModelIdentity(f"{bundle.spec.name} {bundle.spec.version}", bundle.digest)
+    worker = Worker(
+        spool=spool,
+        audit=audit,
+        make=_maker(engine, bundle, settings),
+        send=_sender(settings),
+        model=identity,
+        destinations=settings.routing.destinations,
+        delivery=settings.delivery,
+        on_model_error=stop.because_of,
+    )
+    jobs = open_jobs(node.data_dir, worker.handlers())
+    parts.callback(jobs.close, WORK_GRACE_S)
+    jobs.start()
+    intake = Intake(jobs, spool, bundle.digest, settings)
+    adopted = intake.adopt_orphans()
+    listener = Listener(node, spool, audit, intake)
+    listener.start()
+    parts.callback(listener.stop, ASSOCIATION_GRACE_S)
+    _announce(audit, EventKind.SERVICE_STARTED, settings, identity)
+    parts.callback(_announce, audit, EventKind.SERVICE_STOPPED, settings, identity)
+    where = f"{node.host}:{node.port} as {node.ae_title}"
+    log.info("listening on %s, model %s %s on %s", where, identity.name, bundle.digest[:12], engine.device)
+    if adopted:
+        log.info("%d received files of an interrupted run were queued", adopted)
+
+
+def _announce(audit: Audit, kind: EventKind, settings: Settings, model: ModelIdentity) -> None:
+    audit.record(
+        AuditEvent(kind=kind, called_ae_title=settings.node.ae_title, model=model.name, model_digest=model.digest)
+    )
+
+
+def _maker(engine: Engine, bundle: Bundle, settings: Settings) -> Callable[[Path], tuple[Dataset, Inference]]:
+    def make(path: Path) -> tuple[Dataset, Inference]:
+        return make_companion(path, engine, bundle, settings)
+
+    return make
+
+
+def _sender(settings: Settings) -> Callable[[Path, str], SendResult]:
+    peers = {peer.name: peer for peer in settings.peers}
+    unknown = [name for name in settings.routing.destinations if name not in peers]
+    if unknown:
+        raise ConfigError(f"routing.destinations names no peer of [[peers]]: {', '.join(unknown)}")
+    outcomes = {
+        StoreKind.DELIVERED: SendOutcome.DELIVERED,
+        StoreKind.WARNING: SendOutcome.WARNING,
+        StoreKind.RETRY: SendOutcome.RETRY,
+        StoreKind.REFUSED: SendOutcome.REFUSED,
+    }
+
+    def send(path: Path, destination: str) -> SendResult:
+        peer: Peer = peers[destination]
+        [outcome] = store([path], peer, settings.node.ae_title, settings.delivery.timeout_s)
+        return SendResult(outcomes[outcome.kind], outcome.status, outcome.note)
+
+    return send
+
+
+class _StopRequest:
+    """Why and when the service ends."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.error: ModelError | None = None
+
+    def because_of(self, error: ModelError) -> None:
+        self.error = self.error or error
+        self._event.set()
+
+    def wait(self) -> None:
+        self._event.wait()
+
+    def limit_the_end(self) -> None:
+        """End the process when closing takes too long: a stuck peer must not hold it."""
+        code = 0 if self.error is None else 1
+        timer = threading.Timer(EXIT_DEADLINE_S, os._exit, (code,))
+        timer.daemon = True
+        timer.start()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask for the end; a second one ends the process at once."""
+
+        def on_signal(number: int, _frame: FrameType | None) -> None:
+            if self._event.is_set():
+                os._exit(128 + number)
+            self._event.set()
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _lock(data_dir: Path) -> Iterator[None]:
+    """Hold the data_dir for this process; the kernel lets go when the process ends, however it ends."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        stream = (data_dir / LOCK_FILE).open("a")
+    except OSError as error:
+        raise ConfigError(f"node.data_dir {data_dir} cannot be used: {error.strerror}") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"another pacs-node serves from {data_dir}: give each its own node.data_dir") from error
+        yield
+
+
+def _is_locked(data_dir: Path) -> bool:
+    try:
+        with (data_dir / LOCK_FILE).open("r") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _silence_libraries() -> None:
+    """Libraries quote data sets in their messages and warnings; ours is the only voice of the service."""
+    warnings.simplefilter("ignore")
+    for name in ("pydicom", "pynetdicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
