@@ -16,19 +16,16 @@ from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from model.sampler import predicted_x0
 from model.schedule import alpha_sigma
-from training.augment import random_frame, random_strength, random_tone
+from training.latents import LatentBatch, LatentShards
 from training.loop import Outcome, Run, Stage, run_stage
 from training.losses import gradient_difference
-from training.pairs import PairShards
 from training.preset import DiffusionTraining, Preset
 from training.validate import RealPairs, Sampling, bone_layers, score_pairs
 
-__all__ = ["diffusion_loss", "pair_batch", "train_diffusion"]
+__all__ = ["add_noise", "diffusion_loss", "train_diffusion"]
 
-ZOOM = (0.8, 1.3)
 HIGH_NOISE = 0.9  # times above this are what the first of few steps sees
-DECODED_LATENTS = 32  # rows and columns of latents whose decoded bone layer is compared
-LARGEST_GRAIN = 0.02  # standard deviation of noise added to both twins, in units of [-1, 1]
+DECODED_LATENTS = 20  # rows and columns of latents whose decoded bone layer is compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +37,6 @@ class Noised:
     alpha: Tensor  # (B, 1, 1, 1)
     sigma: Tensor
     noise: Tensor
-
-
-def pair_batch(pairs: PairShards, batch: int, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Radiographs and soft-tissue twins, each (B, 1, grid, grid) in [-1, 1], randomly framed, toned and grained."""
-    stacks = []
-    for _ in range(batch):
-        cxr, soft = pairs.draw(rng)
-        stack = random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
-        stack = random_tone(stack, rng)
-        grain = torch.from_numpy(rng.standard_normal((1, grid, grid), dtype=np.float32))
-        stacks.append((stack + rng.uniform(0, LARGEST_GRAIN) * grain).clamp(-1, 1))
-    both = torch.stack(stacks)
-    return both[:, :1], both[:, 1:]
 
 
 def add_noise(x0: Tensor, training: DiffusionTraining, rng: np.random.Generator) -> Noised:
@@ -71,29 +55,23 @@ def add_noise(x0: Tensor, training: DiffusionTraining, rng: np.random.Generator)
 def diffusion_loss(
     denoiser: Denoiser,
     autoencoder: Autoencoder,
-    twins: tuple[Tensor, Tensor],
+    batch: LatentBatch,
     training: DiffusionTraining,
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Error of the clean latents that the output stands for, and of the bone layer they decode to.
-
-    Parameters
-    ----------
-    twins : radiographs and soft-tissue images, each (B, 1, H, W) in [-1, 1].
-    """
-    cxr, soft = twins
+    """Error of the clean latents that the output stands for, and of the bone layer they decode to."""
+    noised = add_noise(batch.soft, training, rng)
+    prediction = denoiser.config.prediction
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bfloat16):
-        with torch.no_grad():
-            condition, x0 = autoencoder.encode(torch.cat([cxr, soft])).float().chunk(2)
-        noised = add_noise(x0, training, rng)
-        output = denoiser(noised.x_t, noised.t, condition).float()
-        predicted = predicted_x0(output, noised.x_t, noised.alpha, noised.sigma, denoiser.config.prediction)
-        parts = {"latent": _latent_error(output, predicted, x0, noised, denoiser.config.prediction)}
+        output = denoiser(noised.x_t, noised.t, batch.condition).float()
+        predicted = predicted_x0(output, noised.x_t, noised.alpha, noised.sigma, prediction)
+        parts = {"latent": _latent_error(output, predicted, batch.soft, noised, prediction)}
         if training.decoded:
-            parts["decoded"] = _decoded_error(autoencoder, predicted, condition, (cxr, soft), rng)
-    loss = sum((getattr(training, name) * part for name, part in parts.items()), x0.new_zeros(()))
-    identity = functional.l1_loss(condition, x0)  # what returning the condition would score: the part to compare with
-    parts |= {"l1": functional.l1_loss(predicted, x0), "identity_l1": identity}
+            parts["decoded"] = _decoded_error(autoencoder, predicted, batch, rng)
+    loss = sum((getattr(training, name) * part for name, part in parts.items()), noised.x_t.new_zeros(()))
+    # what returning the condition would score: the figure to compare with
+    identity = functional.l1_loss(batch.condition, batch.soft)
+    parts |= {"l1": functional.l1_loss(predicted, batch.soft), "identity_l1": identity}
     return loss, {name: float(part.detach()) for name, part in parts.items()}
 
 
@@ -104,24 +82,19 @@ def _latent_error(output: Tensor, predicted: Tensor, x0: Tensor, noised: Noised,
     return functional.smooth_l1_loss(got, targets[prediction], beta=0.1)
 
 
-def _decoded_error(
-    autoencoder: Autoencoder,
-    predicted: Tensor,
-    condition: Tensor,
-    twins: tuple[Tensor, Tensor],
-    rng: np.random.Generator,
-) -> Tensor:
+def _decoded_error(autoencoder: Autoencoder, predicted: Tensor, batch: LatentBatch, rng: np.random.Generator) -> Tensor:
     """L1 and edge error of the decoded bone layer in one window of latents."""
     size = min(DECODED_LATENTS, predicted.shape[-1])
     top, left = (int(rng.integers(side - size + 1)) for side in predicted.shape[-2:])
     window = (..., slice(top, top + size), slice(left, left + size))
     r = autoencoder.config.downsampling
-    pixels = (..., slice(top * r, (top + size) * r), slice(left * r, (left + size) * r))
     with torch.no_grad():
-        whole = autoencoder.decode(condition[window])
-    layer = (whole - autoencoder.decode(predicted[window])).float()
-    wanted = twins[0][pixels] - twins[1][pixels]
-    return functional.l1_loss(layer, wanted) + gradient_difference(layer, wanted)
+        whole = autoencoder.decode(batch.condition[window]).float()
+    layer = whole - autoencoder.decode(predicted[window]).float()
+    wanted = batch.layer[..., top * r : (top + size) * r, left * r : (left + size) * r]
+    # the outermost latents lack their neighbours here, not in the service: their pixels are left out
+    inner = (..., slice(2 * r, -2 * r), slice(2 * r, -2 * r)) if size > 6 else (...,)
+    return functional.l1_loss(layer[inner], wanted[inner]) + gradient_difference(layer[inner], wanted[inner])
 
 
 def bundle_facts(preset: Preset) -> dict[str, Any]:
@@ -137,7 +110,7 @@ def bundle_facts(preset: Preset) -> dict[str, Any]:
 def train_diffusion(
     preset: Preset,
     networks: tuple[Autoencoder, Denoiser],
-    data: tuple[PairShards, RealPairs | None],
+    data: tuple[LatentShards, RealPairs | None],
     run: Run,
     provenance: dict[str, Any],
 ) -> Outcome:
@@ -146,7 +119,7 @@ def train_diffusion(
     Parameters
     ----------
     networks : the finished autoencoder, which is not changed, and the denoiser.
-    data : simulated pairs, and real ones to look at while training.
+    data : latents of simulated pairs (`training.latents.form_latents`), and real pairs to look at while training.
     run : ``run.folder`` gets `last/`, `best/` (by the real pairs) and `metrics.jsonl`.
 
     Raises
@@ -161,8 +134,7 @@ def train_diffusion(
 
     def loss(network: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Denoiser)  # noqa: S101
-        twins = pair_batch(shards, training.batch, preset.grid, rng)
-        return diffusion_loss(network, autoencoder, twins, training, rng)
+        return diffusion_loss(network, autoencoder, shards.batch(training.batch, rng), training, rng)
 
     def validate(network: nn.Module, _step: int) -> dict[str, float]:
         assert isinstance(network, Denoiser) and real is not None  # noqa: S101, PT018

@@ -1,5 +1,6 @@
 """Simulated pairs, formed once and kept in shards: reading them costs nothing, forming them costs seconds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["PairShards", "write_shard"]
+from pacs_node.imaging.fit import intensity_range
+from training.simulate.cache import AnatomyCache
+from training.simulate.pair import form_pair
+
+__all__ = ["PairShards", "form_shards", "write_shard"]
 
 FULL_SCALE = 65535
+SHARD = 100
+OWN_BONES = 0.5  # share of the pairs whose bones belong to the body they lie in
 
 
 def write_shard(path: Path, pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
@@ -20,6 +27,40 @@ def write_shard(path: Path, pairs: list[tuple[NDArray[np.float32], NDArray[np.fl
     with temporary.open("wb") as stream:
         np.save(stream, np.rint(stack.clip(0, 1) * FULL_SCALE).astype(np.uint16))
     temporary.replace(path)
+
+
+def form_shards(caches: Sequence[tuple[AnatomyCache, float]], folder: Path, count: int, seed: int) -> int:
+    """Form simulated pairs and keep them, stretched as the service stretches a radiograph.
+
+    Parameters
+    ----------
+    caches : anatomies, and the share of the pairs whose body is from there; the bones come from any of them.
+    folder : gets `<seed>-<number>.npy` of 100 pairs each; shards that are there already are kept and not formed again.
+
+    Returns
+    -------
+    Number of pairs formed now.
+    """
+    shares = np.array([share for _, share in caches])
+    formed = 0
+    for number in range(count // SHARD):
+        path = folder / f"{seed:04d}-{number:03d}.npy"
+        if path.exists():
+            continue
+        rng = np.random.default_rng([seed, number])
+        write_shard(path, [_form([cache for cache, _ in caches], shares / shares.sum(), rng) for _ in range(SHARD)])
+        formed += SHARD
+    return formed
+
+
+def _form(
+    caches: list[AnatomyCache], shares: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    body = caches[rng.choice(len(caches), p=shares)].pick(rng)
+    bones = body if rng.random() < OWN_BONES else caches[rng.choice(len(caches), p=shares)].pick(rng)
+    pair = form_pair(body, bones, rng)
+    low, high = intensity_range(pair.cxr)
+    return (pair.cxr - low) / (high - low), (pair.soft - low) / (high - low)
 
 
 class PairShards:

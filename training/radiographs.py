@@ -5,34 +5,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from pydicom import Dataset
 from torch import Tensor
 
-__all__ = ["HELD_OUT", "Radiographs", "load_square"]
+from pacs_node.imaging.fit import Placement, to_grid
+from pacs_node.records import Radiograph
+
+__all__ = ["HELD_OUT", "Radiographs", "from_bytes", "load_square"]
 
 HELD_OUT = 30  # the last ones by name are never trained on
 STORED_SIZE = 640  # px; a crop of the 512 px grid is cut from this, so that zooming in stays sharp
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
-def load_square(path: Path, size: int) -> Tensor:
-    """One 8- or 16-bit grey image as the network sees it: stretched between its 0.5 and 99.5 percentile, letterboxed.
+def load_square(path: Path, size: int) -> tuple[Tensor, Placement]:
+    """One 8- or 16-bit grey picture as the service would hand it to the network.
 
     Returns
     -------
-    (size, size) float32 in [-1, 1]; black beside a picture that is not square.
+    image : (size, size) float32 in [-1, 1]; black beside a picture that is not square.
+    placement : where the picture lies on the square.
     """
-    with Image.open(path) as image:
-        picture = image if image.mode.startswith("I") else image.convert("L")
-        values = np.asarray(picture, dtype=np.float32)
-    low, high = np.percentile(values, [0.5, 99.5])
-    values = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
-    scale = size / max(values.shape)
-    rows, columns = (max(1, round(side * scale)) for side in values.shape)
-    resized = np.asarray(Image.fromarray(values).resize((columns, rows), Image.Resampling.BOX))
-    square = np.zeros((size, size), dtype=np.float32)
-    top, left = (size - rows) // 2, (size - columns) // 2
-    square[top : top + rows, left : left + columns] = resized
-    return torch.from_numpy(square * 2 - 1)
+    with Image.open(path) as picture:
+        deep = picture.mode.startswith("I")
+        values = np.asarray(picture if deep else picture.convert("L"), dtype=np.float32)
+    radiograph = Radiograph(values / np.float32(65535 if deep else 255), None, 16 if deep else 8, Dataset())
+    grid_image = to_grid(radiograph, size)
+    return torch.from_numpy(grid_image.pixels[0, 0]), grid_image.placement
 
 
 class Radiographs:
@@ -43,8 +42,8 @@ class Radiographs:
         if len(paths) <= held_out:
             raise FileNotFoundError(f"{folder} holds no more than the {held_out} images that are held out")
         kept = paths[: len(paths) - held_out]
-        self.images = torch.stack([_to_bytes(load_square(path, size)) for path in kept])
-        self.held_out = torch.stack([_to_bytes(load_square(path, size)) for path in paths[len(kept) :]])
+        self.images = torch.stack([_to_bytes(load_square(path, size)[0]) for path in kept])
+        self.held_out = torch.stack([_to_bytes(load_square(path, size)[0]) for path in paths[len(kept) :]])
 
     def __len__(self) -> int:
         return len(self.images)

@@ -7,22 +7,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from model.autoencoder import Autoencoder
-from model.bundle import ClippingSpec
+from model.bundle import ClippingSpec, FusionSpec
 from model.denoiser import Denoiser
 from model.sampler import draw_noise, sample
 from model.schedule import timesteps
+from pacs_node.imaging.fit import Placement
+from pacs_node.imaging.fuse import shaped_layer
 from training.metrics import bsr_strict, bsr_tone, lung_mask, psnr, tone_fitted
 from training.radiographs import load_square
 
 __all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "fused", "score_pairs", "write_sheet"]
 
 FloatImage = NDArray[np.float32]
-# (strength, Gaussian high pass in px of the grid at 512) of the layer that is subtracted
-FUSIONS = ((1.0, 0.0), (0.75, 0.0), (1.0, 24.0), (0.75, 24.0), (1.0, 12.0), (0.75, 12.0))
+FUSIONS = tuple(
+    FusionSpec(strength=strength, highpass_px=highpass) for highpass in (0.0, 24.0, 12.0) for strength in (1.0, 0.75)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,12 @@ class RealPairs:
         if not paths:
             raise FileNotFoundError(f"no real pair in {folder}")
         self.names = [path.name.removesuffix(path.suffix).removesuffix("_cxr") for path in paths]
-        self.cxr = [_unit(load_square(path, grid)) for path in paths]
-        self.soft = [_unit(load_square(path.with_name(path.name.replace("_cxr", "_soft")), grid)) for path in paths]
-        self.body = [_picture(image) for image in self.cxr]
+        loaded = [load_square(path, grid) for path in paths]
+        self.cxr = [_unit(image) for image, _ in loaded]
+        self.placements = [placement for _, placement in loaded]
+        truths = [path.with_name(path.name.replace("_cxr", "_soft")) for path in paths]
+        self.soft = [_unit(load_square(path, grid)[0]) for path in truths]
+        self.body = [_picture(placement) for placement in self.placements]
         self.lungs = [lung_mask(truth, body) for truth, body in zip(self.soft, self.body, strict=True)]
 
     def images(self) -> Tensor:
@@ -57,10 +62,11 @@ def _unit(image: Tensor) -> FloatImage:
     return ((image + 1) / 2).numpy()
 
 
-def _picture(image: FloatImage) -> NDArray[np.bool_]:
-    """True where the letterbox holds a picture: rows and columns that are not all black."""
-    rows, columns = image.max(axis=1) > 0, image.max(axis=0) > 0
-    return np.asarray(rows[:, None] & columns[None, :])
+def _picture(placement: Placement) -> NDArray[np.bool_]:
+    """True where the letterbox holds a picture."""
+    inside = np.zeros((placement.grid, placement.grid), dtype=bool)
+    inside[placement.covered()] = True
+    return inside
 
 
 @torch.no_grad()
@@ -91,10 +97,10 @@ def bone_layers(autoencoder: Autoencoder, denoiser: Denoiser, images: Tensor, sa
     return torch.stack(layers)
 
 
-def fused(cxr: FloatImage, layer: FloatImage, strength: float, highpass_px: float) -> FloatImage:
-    """The radiograph minus its bone layer, in [0, 1]."""
-    kept = layer - gaussian_filter(layer, highpass_px) if highpass_px else layer
-    return np.clip(cxr - strength * kept, 0, 1)
+def fused(cxr: FloatImage, layer: FloatImage, placement: Placement, fusion: FusionSpec) -> FloatImage:
+    """The radiograph minus its bone layer, both in units of [0, 1], as the service subtracts it."""
+    soft: FloatImage = np.clip(cxr - shaped_layer(layer, placement, fusion), 0, 1)
+    return soft
 
 
 def score_pairs(pairs: RealPairs, layers: NDArray[np.float32]) -> dict[str, float]:
@@ -103,28 +109,21 @@ def score_pairs(pairs: RealPairs, layers: NDArray[np.float32]) -> dict[str, floa
     Keys are ``bsr_tone/1.00/hp24`` and the like, and ``lungs`` for the same inside the lungs.
     """
     scores: dict[str, float] = {}
-    for strength, highpass in FUSIONS:
-        tag = f"{strength:.2f}/hp{highpass:.0f}"
-        rows = [
-            _row(pairs, index, fused(pairs.cxr[index], layers[index], strength, highpass))
-            for index in range(len(layers))
-        ]
+    for fusion in FUSIONS:
+        tag = f"{fusion.strength:.2f}/hp{fusion.highpass_px:.0f}"
+        rows = [_row(pairs, index, layer, fusion) for index, layer in enumerate(layers)]
         for position, metric in enumerate(("bsr_tone", "lungs", "bsr_strict", "psnr_db")):
             scores[f"{metric}/{tag}"] = float(np.nanmean([row[position] for row in rows]))
     scores["score"] = max(value for key, value in scores.items() if key.startswith("bsr_tone"))
     return scores
 
 
-def _row(pairs: RealPairs, index: int, output: FloatImage) -> tuple[float, float, float, float]:
+def _row(pairs: RealPairs, index: int, layer: FloatImage, fusion: FusionSpec) -> tuple[float, float, float, float]:
     c, g, body, lungs = pairs.cxr[index], pairs.soft[index], pairs.body[index], pairs.lungs[index]
-    inside = bsr_tone(c, output, g, lungs) if lungs.any() else float("nan")
-    fitted, untouched = tone_fitted(output, g, body), c
-    return (
-        bsr_tone(c, output, g, body),
-        inside,
-        bsr_strict(untouched[body], output[body], g[body]),
-        psnr(fitted[body], g[body]),
-    )
+    b = fused(c, layer, pairs.placements[index], fusion)
+    inside = bsr_tone(c, b, g, lungs) if lungs.any() else float("nan")
+    fitted = tone_fitted(b, g, body)
+    return bsr_tone(c, b, g, body), inside, bsr_strict(c[body], b[body], g[body]), psnr(fitted[body], g[body])
 
 
 def write_sheet(path: Path, rows: list[list[FloatImage]]) -> None:

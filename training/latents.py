@@ -1,0 +1,110 @@
+"""Simulated pairs in the autoencoder's latents, framed and toned at random, encoded once and kept in shards.
+
+Encoding costs as much as a step of the denoiser; a few thousand framings, each seen with many noises, are enough.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.autoencoder import Autoencoder
+from training.augment import random_frame, random_strength, random_tone
+from training.pairs import PairShards
+
+__all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins"]
+
+ZOOM = (0.8, 1.5)
+LARGEST_GRAIN = 0.03  # standard deviation of noise added to both twins, in units of [-1, 1]
+SHARD = 50
+FIELDS = ("condition", "soft", "layer")
+
+
+@dataclass(frozen=True, slots=True)
+class LatentBatch:
+    """What the denoiser learns from.
+
+    Attributes
+    ----------
+    condition, soft : (B, C, h, w) standardised latents of the radiographs and of their soft-tissue twins.
+    layer : (B, 1, H, W) true bone layers, radiograph minus twin, in units of [-1, 1].
+    """
+
+    condition: Tensor
+    soft: Tensor
+    layer: Tensor
+
+
+def random_twins(pairs: PairShards, grid: int, rng: np.random.Generator) -> Tensor:
+    """One pair, randomly framed, toned and grained: (2, grid, grid) in [-1, 1], the radiograph first."""
+    cxr, soft = pairs.draw(rng)
+    twins = random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
+    twins = random_tone(twins, rng)
+    grain = torch.from_numpy(rng.standard_normal((1, grid, grid), dtype=np.float32))
+    return (twins + rng.uniform(0, LARGEST_GRAIN) * grain).clamp(-1, 1)
+
+
+@torch.no_grad()
+def form_latents(autoencoder: Autoencoder, pairs: PairShards, folder: Path, *, count: int, grid: int) -> int:
+    """Encode ``count`` random framings into shards of 50; shards that are there already are kept.
+
+    Returns
+    -------
+    Number of pairs encoded now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    formed = 0
+    for number in range(-(-count // SHARD)):
+        stem = f"{number:04d}"
+        if (folder / f"{stem}-{FIELDS[-1]}.npy").exists():
+            continue
+        rng = np.random.default_rng([number, 0x1A7E])
+        size = min(SHARD, count - number * SHARD)
+        items = [_encode(autoencoder, random_twins(pairs, grid, rng)) for _ in range(size)]
+        for field, arrays in zip(FIELDS, zip(*items, strict=True), strict=True):
+            _write(folder / f"{stem}-{field}.npy", np.stack(arrays))
+        formed += size
+    return formed
+
+
+def _encode(autoencoder: Autoencoder, twins: Tensor) -> tuple[NDArray[np.float16], ...]:
+    condition, soft = autoencoder.encode(twins[:, None]).numpy().astype(np.float16)
+    return condition, soft, (twins[:1] - twins[1:]).numpy().astype(np.float16)
+
+
+def _write(path: Path, values: NDArray[np.float16]) -> None:
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as stream:
+        np.save(stream, values)
+    temporary.replace(path)
+
+
+class LatentShards:
+    """Every encoded pair of a folder, mapped into memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder has no complete shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        last = sorted(folder.glob(f"*-{FIELDS[-1]}.npy"))  # written last: the other two are there
+        stems = [path.name.removesuffix(f"-{FIELDS[-1]}.npy") for path in last]
+        if not stems:
+            raise FileNotFoundError(f"no shard of latents in {folder}")
+        self.shards = [[np.load(folder / f"{stem}-{field}.npy", mmap_mode="r") for field in FIELDS] for stem in stems]
+        self.places = [(shard, row) for shard, arrays in enumerate(self.shards) for row in range(len(arrays[0]))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def batch(self, size: int, rng: np.random.Generator) -> LatentBatch:
+        """``size`` different pairs at random (the same one twice only where there are fewer)."""
+        chosen = rng.choice(len(self), size, replace=len(self) < size)
+        places = [self.places[int(index)] for index in chosen]
+        columns = [np.stack([self.shards[shard][field][row] for shard, row in places]) for field in range(len(FIELDS))]
+        return LatentBatch(*(torch.from_numpy(column.astype(np.float32)) for column in columns))
