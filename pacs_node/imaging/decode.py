@@ -113,6 +113,13 @@ def describe_pixels(ds: Dataset) -> PixelDescription:
     return PixelDescription(rows, columns, allocated, stored, high_bit, representation == 1)
 
 
+def _frame(ds: Dataset) -> bytes:
+    try:
+        return get_frame(ds.PixelData, 0, number_of_frames=1)
+    except Exception:  # noqa: BLE001 - of several kinds, on fragments that overlap or end early (PS3.5 A.4)
+        raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, "PixelData is not divided into fragments") from None
+
+
 def _check_frame(frame: bytes, pixels: PixelDescription, syntax: UID) -> None:
     size = codestream_size(frame, syntax)
     if size is None:
@@ -142,7 +149,9 @@ def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic] | None:
         try:
             # raw: no colour conversion; the unused bits are ours to drop
             return decoder.as_array(ds, index=0, raw=True, decoding_plugin=plugin, correct_unused_bits=False)[0]  # type: ignore[arg-type]
-        except Exception:  # noqa: BLE001, S112 - a decoder may raise anything; its text may quote the data set
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001, S112 - whatever a decoder raises; a panic in Rust is no Exception
             continue
     return None
 
@@ -150,7 +159,7 @@ def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic] | None:
 def _decode_compressed(ds: Dataset, pixels: PixelDescription, decoder: Decoder) -> NDArray[np.generic] | None:
     if not has_codestream(decoder.UID):
         return _decode(ds, decoder)
-    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+    frame = _frame(ds)
     _check_frame(frame, pixels, decoder.UID)
     decoded = _decode(ds, decoder)
     repaired = mended(frame, decoder.UID) if decoded is None else None
@@ -191,6 +200,6 @@ def stored_indices(ds: Dataset, pixels: PixelDescription) -> NDArray[np.uint16]:
         raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, "no installed decoder reads the pixel data")
     if decoded.shape != (pixels.rows, pixels.columns):
         raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, "decoded frame and header differ in Rows or Columns")
-    words: NDArray[np.uint16] = decoded.view(f"u{decoded.dtype.itemsize}").astype(np.uint16, copy=False)
+    words = decoded.astype(np.uint16)  # of either byte order; signed values wrap to their two's complement
     shift = np.uint16(pixels.high_bit + 1 - pixels.bits_stored)
     return (words >> shift) & np.uint16(2**pixels.bits_stored - 1)

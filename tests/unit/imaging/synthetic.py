@@ -28,7 +28,8 @@ def scene(rows: int, columns: int) -> NDArray[np.float32]:
         -(((x - 0.65) / 0.13) ** 2 + ((y - 0.5) / 0.25) ** 2)
     )
     ribs = 0.08 * np.sin(40 * y + 6 * x) * lungs
-    return np.clip(0.85 - 0.6 * lungs + ribs, 0.02, 0.98).astype(np.float32)
+    picture: NDArray[np.float32] = np.clip(0.85 - 0.6 * lungs + ribs, 0.02, 0.98).astype(np.float32)
+    return picture
 
 
 def dataset(stored: NDArray[np.int64] | NDArray[np.uint16], **attributes: Any) -> Dataset:
