@@ -42,6 +42,8 @@ def event_facts(event: AuditEvent) -> dict[str, Any]:
         facts["occurred_at"] = event.occurred_at.isoformat(timespec="milliseconds")
     if event.dicom_status is not None:
         facts["dicom_status"] = f"0x{event.dicom_status:04X}"
+    if event.duration_s is not None:
+        facts["duration_s"] = round(event.duration_s, 3)
     return facts
 
 

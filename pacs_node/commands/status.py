@@ -22,6 +22,7 @@ OUTCOMES = {
     EventKind.DELIVERED,
     EventKind.FAILED,
 }
+ABOUT_A_DESTINATION = {EventKind.DELIVERED, EventKind.FAILED}
 
 
 def run(config: Path | None, *, as_json: bool) -> int:
@@ -40,9 +41,10 @@ def run(config: Path | None, *, as_json: bool) -> int:
     shown_facts |= {f"files in {name}/": str(count) for name, count in report.files.items()}
     console.print(table(("what", "now"), shown_facts.items()))
     console.print()
-    columns = ("at", "state", "source_sop_instance_uid", "why")
-    shown = [[str(result.get(name, "")) for name in columns] for result in results]
-    console.print(table(("time (UTC)", "state", "source instance", "why"), shown or [("-", "nothing yet", "", "")]))
+    columns = ("at", "state", "destination", "source_sop_instance_uid", "why")
+    shown = [[result.get(name) for name in columns] for result in results]
+    header = ("time (UTC)", "state", "destination", "source instance", "why")
+    console.print(table(header, shown or [("-", "nothing yet", "", "", "")]))
     return 0
 
 
@@ -58,18 +60,16 @@ def last_results(events: Sequence[AuditEvent]) -> list[dict[str, Any]]:
         source = event.source_sop_instance_uid
         if source is None or event.kind not in OUTCOMES:
             continue
-        if event.peer is not None:
-            latest.pop((source, None), None)  # a delivery says more than the derivation it follows
-        latest.pop((source, event.peer), None)
-        latest[source, event.peer] = _result(event)
+        destination = event.peer if event.kind in ABOUT_A_DESTINATION else None
+        latest.pop((source, None), None)  # what a destination says replaces the derivation it follows
+        latest.pop((source, destination), None)
+        latest[source, destination] = _result(event, destination)
     return list(latest.values())
 
 
-def _result(event: AuditEvent) -> dict[str, Any]:
+def _result(event: AuditEvent, destination: str | None) -> dict[str, Any]:
     facts = event_facts(event)
-    result = {
-        key: facts[key] for key in facts if key in ("source_sop_instance_uid", "derived_sop_instance_uid", "peer")
-    }
-    state = str(event.kind) + (f" ({event.peer})" if event.peer else "")
+    uids = {key: facts[key] for key in facts if key.endswith("sop_instance_uid")}
     why = " ".join(str(facts[key]) for key in ("dicom_status", "reason", "note") if key in facts)
-    return {"at": facts["occurred_at"].replace("+00:00", "Z"), "state": state, **result, "why": why}
+    at = str(facts["occurred_at"]).partition(".")[0] + "Z"
+    return {"at": at, "state": str(event.kind), "destination": destination, **uids, "why": why}
