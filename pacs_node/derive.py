@@ -16,9 +16,9 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from model.bundle import Bundle
-from pacs_node import __version__
 from pacs_node.config import OutputSettings, StoredSyntax
 from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacs_node.inherited import Elements, image_description, patient_and_study
 from pacs_node.label import burn_label
 from pacs_node.provenance import (
@@ -40,7 +40,6 @@ from pacs_node.verify import verify_companion
 __all__ = ["IMAGE_TYPE", "Recipe", "companion_uids", "derive", "pixel_sha256", "verify_companion"]
 
 IMAGE_TYPE = ("DERIVED", "SECONDARY", "SOFT_TISSUE")  # the third value is ours: bone has been taken out
-IMPLEMENTATION_CLASS_UID = "2.25.161569294111089558068166439889800764918"
 COMPRESSED = {
     StoredSyntax.RLE: RLELossless,
     StoredSyntax.JPEG_LS: JPEGLSLossless,
@@ -130,7 +129,7 @@ def _secondary_capture(
     image["PixelData"].VR = "OB" if bits_allocated == 8 else "OW"  # PS3.5 A.2
     image.BitsStored, image.HighBit = bits_stored, bits_stored - 1  # highdicom writes BitsAllocated
     image.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    image.file_meta.ImplementationVersionName = f"PACSNODE {__version__}"[:16]
+    image.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return image
 
 

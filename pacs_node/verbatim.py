@@ -6,8 +6,10 @@ their framing depends on the transfer syntax.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 
+import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR
@@ -16,24 +18,57 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_data_element
 from pydicom.tag import BaseTag, Tag
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, validate_value
+from pydicom.valuerep import validate_value
 
-__all__ = ["element", "is_legal", "raw_bytes", "raw_elements", "stamp", "text", "values", "verbatim"]
+__all__ = ["Framing", "element", "is_legal", "raw_bytes", "raw_elements", "stamp", "text", "values", "verbatim"]
 
 DEFAULT_CHARACTER_SET = "ISO_IR 6"  # PS3.5 6.1.2.1: what holds where SpecificCharacterSet is absent
 ITEM = b"\xfe\xff\x00\xe0"  # PS3.5 7.5
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
-_BYTE_ORDER_FREE_VRS = _TEXT_VRS | {"UI", "OB", "UN"}
+_AMBIGUOUS_VRS = {  # dictionary entry -> VR for unsigned and signed pixels (PS3.5 Annex A)
+    "US or SS": ("US", "SS"),
+    "US or OW": ("OW", "OW"),
+    "US or SS or OW": ("OW", "OW"),
+    "OB or OW": ("OW", "OW"),
+}
+_WORD_BYTES = {
+    vr: size
+    for size, group in ((2, "AT OW SS US"), (4, "FL OF OL SL UL"), (8, "FD OD OV SV UV"))
+    for vr in group.split()
+}
 
 
-def verbatim(ds: Dataset, tag: int | str, encodings: str | Sequence[str] | None = None) -> RawDataElement:
-    """One element of a data set in Explicit VR Little Endian, its value byte for byte.
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How elements are framed, and what an item inherits from the data set around it.
+
+    Attributes
+    ----------
+    is_implicit : write nested items in Implicit VR.
+    keeps_empty : keep sequences without an item inside items.
+    character_sets : SpecificCharacterSet of the data set around.
+    is_signed : whether its pixels are; decides "US or SS" (PS3.5 A.1).
+    """
+
+    is_implicit: bool = False
+    keeps_empty: bool = False
+    character_sets: str | Sequence[str] = DEFAULT_CHARACTER_SET
+    is_signed: bool = False
+
+    def within(self, ds: Dataset) -> "Framing":
+        """The framing for elements of ``ds``."""
+        sets = ds.get("SpecificCharacterSet") or self.character_sets
+        return replace(self, character_sets=sets, is_signed=ds.get("PixelRepresentation", int(self.is_signed)) == 1)
+
+
+def verbatim(ds: Dataset, tag: int | str, framing: Framing | None = None) -> RawDataElement:
+    """One element of a data set in little endian with an explicit VR, its value byte for byte.
 
     Parameters
     ----------
     ds : Dataset as read; elements that somebody has decoded already are encoded again in the set's own encoding.
     tag : int or keyword
-    encodings : the character sets of ``ds`` where it is an item that names none itself.
+    framing : what is around ``ds``, and how items are written.
 
     Returns
     -------
@@ -48,14 +83,15 @@ def verbatim(ds: Dataset, tag: int | str, encodings: str | Sequence[str] | None 
     found = ds.get_item(tag)
     if found is None:
         raise KeyError(tag)
-    sets = _character_sets(ds, encodings)
-    vr = _known_vr(found)
+    framing = (framing or Framing()).within(ds)
+    vr = _known_vr(found, framing.is_signed)
     if vr == "SQ":
-        value = b"".join(_item(item, sets) for item in ds[tag].value)
-    elif isinstance(found, RawDataElement) and (found.is_little_endian or vr in _BYTE_ORDER_FREE_VRS):
+        value = b"".join(_item(item, framing) for item in ds[tag].value)
+    elif isinstance(found, RawDataElement):
         value = bytes(found.value or b"")
+        value = value if found.is_little_endian else _swapped(value, _WORD_BYTES.get(vr, 1))
     else:
-        value = _encoded_value(ds[tag], sets)
+        value = _encoded_value(found, framing.character_sets)
     return element(tag, value, vr)
 
 
@@ -97,22 +133,27 @@ def is_legal(candidate: RawDataElement) -> bool:
     return True
 
 
-def raw_elements(ds: Dataset) -> dict[BaseTag, RawDataElement]:
-    """Every element of a data set that we made, encoded in Explicit VR Little Endian."""
-    tags = list(ds.keys())  # iterating the data set itself would decode its elements
-    return {tag: verbatim(ds, tag) for tag in tags}
+def raw_elements(ds: Dataset, *, is_implicit: bool = False) -> dict[BaseTag, RawDataElement]:
+    """Every element of a data set, nested items in Explicit or Implicit VR; retired group lengths are left out."""
+    framing = Framing(is_implicit=is_implicit, keeps_empty=True)
+    tags = [tag for tag in ds.keys() if tag.element != 0]  # noqa: SIM118  iterating the data set would decode it
+    return {tag: verbatim(ds, tag, framing) for tag in tags}
 
 
 def stamp(file_meta: FileMetaDataset, elements: dict[BaseTag, RawDataElement]) -> Dataset:
-    """Encode the elements once and read them back: the data set that results holds exactly what will be stored."""
+    """Encode the elements once and read them back: the data set that results holds exactly what will be stored.
+
+    The transfer syntax is that of ``file_meta``, uncompressed little endian.
+    """
     head = BytesIO()
     empty = Dataset()
     empty.file_meta = file_meta
     dcmwrite(head, empty, enforce_file_format=True)
-    return dcmread(BytesIO(head.getvalue() + _encode(elements[tag] for tag in sorted(elements))))
+    body = _encode([elements[tag] for tag in sorted(elements)], file_meta.TransferSyntaxUID.is_implicit_VR)
+    return dcmread(BytesIO(head.getvalue() + body))
 
 
-def _known_vr(found: DataElement | RawDataElement) -> str:
+def _known_vr(found: DataElement | RawDataElement, is_signed: bool) -> str:
     """The VR to write: the dictionary's where the source has none, hides it behind UN, or calls one text another."""
     written = found.VR
     try:
@@ -120,33 +161,36 @@ def _known_vr(found: DataElement | RawDataElement) -> str:
     except KeyError:
         return written or "UN"
     if written in (None, "UN") or {written, known} <= _TEXT_VRS:
-        return known if len(known) == 2 else "UN"  # "US or SS" depends on other elements
+        return _AMBIGUOUS_VRS[known][is_signed] if known in _AMBIGUOUS_VRS else known
     return str(written)
 
 
-def _character_sets(ds: Dataset, inherited: str | Sequence[str] | None) -> str | Sequence[str]:
-    return ds.get("SpecificCharacterSet", None) or inherited or DEFAULT_CHARACTER_SET
-
-
-def _item(item: Dataset, encodings: str | Sequence[str]) -> bytes:
-    """One item with a defined length (PS3.5 7.5.1); sequences in it that hold nothing are left out."""
-    copies = [verbatim(item, tag, encodings) for tag in sorted(item.keys())]
-    body = _encode(copy for copy in copies if copy.VR != "SQ" or copy.value)
+def _item(item: Dataset, framing: Framing) -> bytes:
+    """One item with a defined length (PS3.5 7.5.1)."""
+    copies = [verbatim(item, tag, framing) for tag in sorted(item.keys()) if tag.element != 0]
+    kept = [copy for copy in copies if framing.keeps_empty or copy.VR != "SQ" or copy.value]
+    body = _encode(kept, framing.is_implicit)
     return ITEM + len(body).to_bytes(4, "little") + body
 
 
-def _encode(elements: Iterable[RawDataElement]) -> bytes:
+def _encode(elements: Iterable[RawDataElement], is_implicit: bool) -> bytes:
     stream = DicomBytesIO()
-    stream.is_little_endian, stream.is_implicit_VR = True, False
+    stream.is_little_endian, stream.is_implicit_VR = True, is_implicit
     for each in elements:
         write_data_element(stream, each)
     return bytes(stream.getvalue())
 
 
-def _encoded_value(decoded: DataElement, encodings: str | Sequence[str]) -> bytes:
+def _encoded_value(decoded: DataElement, character_sets: str | Sequence[str]) -> bytes:
     """Value field of an element that is decoded already, as pydicom writes it."""
     stream = DicomBytesIO()
-    stream.is_little_endian, stream.is_implicit_VR = True, False
-    write_data_element(stream, decoded, [encodings] if isinstance(encodings, str) else list(encodings))
-    encoded = bytes(stream.getvalue())
-    return encoded[12 if encoded[4:6].decode() in EXPLICIT_VR_LENGTH_32 else 8 :]
+    stream.is_little_endian, stream.is_implicit_VR = True, True  # tag and length, 8 bytes, for every VR
+    write_data_element(stream, decoded, [character_sets] if isinstance(character_sets, str) else list(character_sets))
+    return bytes(stream.getvalue())[8:]
+
+
+def _swapped(value: bytes, word_bytes: int) -> bytes:
+    """Big endian words as little endian ones (PS3.5 7.3)."""
+    if word_bytes == 1 or len(value) % word_bytes:
+        return value
+    return np.frombuffer(value, dtype=f">u{word_bytes}").astype(f"<u{word_bytes}").tobytes()
