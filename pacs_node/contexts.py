@@ -13,7 +13,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run 
 )
 
 from pacs_node import __version__
-from pacs_node.derive import IMPLEMENTATION_CLASS_UID
+from pacs_node.implementation import IMPLEMENTATION_CLASS_UID
 
 __all__ = [
     "IMPLEMENTATION_CLASS_UID",

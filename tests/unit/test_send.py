@@ -23,7 +23,8 @@ from pydicom.uid import (
 from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
 
 from pacs_node.config import Peer
 from pacs_node.send import StoreKind, echo, find_files, send_files, store
@@ -213,7 +214,8 @@ def test_a_sop_class_that_the_peer_does_not_take_is_refused_and_the_others_are_s
 
 
 def test_more_contexts_than_one_association_has_are_split(tmp_path: Path, free_port: int) -> None:
-    sop_classes = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts[:70])
+    storage = (str(context.abstract_syntax) for context in StoragePresentationContexts)
+    sop_classes = tuple(uid for uid in storage if uid_to_service_class(uid) is StorageServiceClass)[:70]
     paths = [write_instance(tmp_path / f"{number}.dcm", sop_class) for number, sop_class in enumerate(sop_classes)]
     associations = set()
 
