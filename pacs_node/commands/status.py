@@ -42,7 +42,7 @@ def run(config: Path | None, *, as_json: bool) -> int:
     console.print(table(("what", "now"), shown_facts.items()))
     console.print()
     columns = ("at", "state", "destination", "source_sop_instance_uid", "why")
-    shown = [[result.get(name) for name in columns] for result in results]
+    shown: list[Sequence[object]] = [[result.get(name) for name in columns] for result in results]
     header = ("time (UTC)", "state", "destination", "source instance", "why")
     console.print(table(header, shown or [("-", "nothing yet", "", "", "")]))
     return 0
