@@ -18,9 +18,11 @@ __all__ = ["GridImage", "Placement", "from_grid", "intensity_range", "letterbox"
 Weights: TypeAlias = "sparse.csr_array[np.float32, tuple[int, int]]"
 
 PERCENTILES = (0.5, 99.5)
-# A margin whose rows (or columns) vary less than this is collimation or the frame around a digitised film. Real anatomy
-# varies by tens of percent along a row; noise in an unexposed margin stays below one.
+# A margin whose rows (or columns) vary less than this share of the whole range is collimation or the frame around a
+# digitised film. Real anatomy varies by tens of percent along a row; noise in an unexposed margin stays below one.
 FLAT_SPREAD = 0.02
+# An edge that lies on a grid line must not take in the next cell for a rounding error; in cells.
+TOUCHING = 1e-6
 SMALLEST_RANGE = 1e-3  # of P-values; a flatter image would be blown up to noise
 
 
@@ -45,10 +47,9 @@ class Placement:
     def covered(self) -> tuple[slice, slice]:
         """Rows and columns of the grid that the image touches."""
         last_row, last_column = self.top + self.rows / self.scale, self.left + self.columns / self.scale
-        # 1e-9: an edge that lies on a grid line must not take in the next cell for a rounding error
         return (
-            slice(int(np.floor(self.top + 1e-9)), int(np.ceil(last_row - 1e-9))),
-            slice(int(np.floor(self.left + 1e-9)), int(np.ceil(last_column - 1e-9))),
+            slice(int(np.floor(self.top + TOUCHING)), int(np.ceil(last_row - TOUCHING))),
+            slice(int(np.floor(self.left + TOUCHING)), int(np.ceil(last_column - TOUCHING))),
         )
 
 
@@ -81,10 +82,11 @@ def _matrix(
 
 
 def _area_weights(outputs: int, inputs: int, step: float, start: float) -> Weights:
-    """(outputs, inputs) average over a box of max(1, step) inputs around each output; rows sum to what is covered.
+    """(outputs, inputs) average over a box of max(1, step) inputs around each output; rows sum to 1, or 0 outside.
 
-    Output ``o`` lies on ``start + step * [o, o + 1]`` in input px. For ``step >= 1`` this is exact area averaging,
-    which keeps the mean of every region; for less it is linear interpolation. An output half outside weighs half.
+    Output ``o`` lies on ``start + step * [o, o + 1]`` in input px. For ``step >= 1`` this is exact area averaging; for
+    less it is linear interpolation. An output that lies half outside averages what lies inside: blended with the black
+    around it, the border would come back as an edge.
     """
     center = start + step * (np.arange(outputs) + 0.5)
     half = max(1.0, step) / 2
@@ -96,7 +98,7 @@ def _area_weights(outputs: int, inputs: int, step: float, start: float) -> Weigh
     shares = np.maximum(shares, 0.0)
     covered = np.minimum(center + step / 2, inputs) - np.maximum(center - step / 2, 0)
     total = np.bincount(rows, weights=shares, minlength=outputs)
-    gain = np.divide(np.clip(covered / step, 0.0, 1.0), total, out=np.zeros_like(total), where=total > 0)
+    gain = np.divide(1.0, total, out=np.zeros_like(total), where=(total > 0) & (covered > TOUCHING * step))
     return _matrix(shares * gain[rows], rows, columns, (outputs, inputs))
 
 
@@ -142,16 +144,18 @@ def letterbox(image: FloatImage, placement: Placement) -> FloatImage:
     return _separable(rows, image, columns)
 
 
-def _textured(image: FloatImage, axis: int) -> slice:
+def _textured(image: FloatImage, axis: int, spread: float) -> slice:
     low, high = np.percentile(image, (5, 95), axis=axis)
-    lines = np.flatnonzero(high - low > FLAT_SPREAD)
+    lines = np.flatnonzero(high - low > spread)
     return slice(int(lines[0]), int(lines[-1]) + 1) if lines.size else slice(None)
 
 
 def _without_flat_margins(image: FloatImage) -> tuple[slice, slice]:
     """Rows and columns inside of margins that carry no image: collimation, frames, bars of an earlier export."""
-    rows = _textured(image, axis=1)
-    return rows, _textured(image[rows], axis=0)
+    low, high = np.percentile(image, PERCENTILES)
+    spread = FLAT_SPREAD * float(high - low)
+    rows = _textured(image, 1, spread)
+    return rows, _textured(image[rows], 0, spread)
 
 
 def intensity_range(image: FloatImage, valid: MaskImage | None = None) -> tuple[float, float]:
