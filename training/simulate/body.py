@@ -24,7 +24,7 @@ def draw_body(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatAr
         thickness += _breasts(rng, who, x, y) * np.clip(thickness, 0, 1)
     thickness += _folds(rng, who, x, y) * (thickness > 0.5)
     per_cm = 1 / canvas.pixel_cm
-    fat = np.clip(0.25 + 0.5 * who.fat + 0.1 * fractal_noise(rng, canvas.size, 3.2, 9 * per_cm), 0, 1)
+    fat = np.clip(0.25 + 0.5 * who.fat + 0.05 * fractal_noise(rng, canvas.size, 3.8, 9 * per_cm), 0, 1)
     bundles = fractal_noise(rng, canvas.size, 2.2, 2.5 * per_cm) * 0.012 + _striae(rng, canvas) * 0.02
     wall = np.minimum(thickness, 5.0)
     density = MUSCLE_DENSITY - (MUSCLE_DENSITY - FAT_DENSITY) * fat
@@ -36,23 +36,23 @@ def _super(q: FloatArray, power: float) -> FloatArray:
 
 
 def _trunk(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
-    neck = (5.0 + 1.6 * who.fat) * who.scale
-    chest = who.cage_half_width + who.wall + 0.5
+    neck = (5.8 + 1.8 * who.fat) * who.scale
+    chest = who.cage_half_width + who.wall + 0.8
     hips = chest + float(rng.normal(-0.5, 1.0)) + 2.0 * who.fat
-    knots = np.array([-12, -5, -2.5, -0.5, 2, 5, 9, 22, 34]) * who.scale
+    knots = np.array([-12, -5, -2.5, -0.5, 2, 5, 10, 22, 34]) * who.scale
     slope = float(rng.uniform(-0.8, 0.8))
-    wide = np.interp(y, knots, [neck, neck, neck + 1.2, 10 + slope, 14.5, 15, chest, chest, hips])
+    wide = np.interp(y, knots, [neck, neck, neck + 1.8, 11 + slope, 16, 17.5, chest + 2.5, chest, hips])
     depth = who.cage_half_depth + 0.6 * who.wall + 0.6
-    deep = np.interp(y, knots, [5.5, 5.8, 6.0, 5.6, 6.0, 0.86 * depth, depth, depth, depth + 1.5 * who.fat + 0.5])
+    deep = np.interp(y, knots, [6.2, 6.8, 7.4, 8.6, 9.8, 0.97 * depth, depth, depth, depth + 1.5 * who.fat + 0.5])
     bend = who.bend(y)
     return 2 * deep.astype(np.float32) * _super(np.abs((x - bend) / wide.astype(np.float32)) ** 2.7, 2.4)
 
 
 def _shoulder(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
-    cx, cy = (13.6 + 0.6 * who.protraction) * who.scale, 4.6 + who.shoulder_drop + float(rng.normal(0, 0.3))
-    ax, ay = (7.0 + 1.5 * who.fat) * who.scale, (5.0 + 1.2 * who.fat) * who.scale
+    cx, cy = (13.6 + 0.6 * who.protraction) * who.scale, 5.6 + who.shoulder_drop + float(rng.normal(0, 0.3))
+    ax, ay = (8.2 + 1.5 * who.fat) * who.scale, (6.4 + 1.4 * who.fat) * who.scale
     q = np.abs((x - cx) / ax) ** 2.3 + np.abs((y - cy - 0.25 * (x - cx)) / ay) ** 2.3
-    return (11.5 + 4.0 * who.fat) * _super(q, 2.2)
+    return (13.5 + 4.0 * who.fat) * _super(q, 2.4)
 
 
 def _arm(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -66,7 +66,7 @@ def _arm(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -
 
 def _pectorals(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
-    thick = float(rng.uniform(0.4, 1.9)) * (0.7 if who.female else 1.0)
+    thick = float(rng.uniform(0.2, 1.4)) * (0.7 if who.female else 1.0)
     for side in (-1.0, 1.0):
         cx, cy = 9.5 * who.scale + float(rng.normal(0, 0.6)), 6.5 * who.scale + float(rng.normal(0, 0.8))
         u, v = side * x - cx, y - cy

@@ -16,9 +16,9 @@ def fall_ill(rng: np.random.Generator, who: Habitus, canvas: Canvas, lungs: Lung
     """Lungs with some diseases, and the areal density (size, size) in g/cm2 of what grew in them."""
     extra = _nodules(rng, canvas, lungs)
     density = lungs.density
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         density = density + _consolidation(rng, canvas, lungs)
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         density = density + _interstitium(rng, canvas)
     if rng.random() < 0.12:
         density = density * float(rng.uniform(0.6, 0.85))  # emphysema
@@ -65,12 +65,12 @@ def _consolidation(rng: np.random.Generator, canvas: Canvas, lungs: Lungs) -> Fl
     x, y = canvas.grid()
     per_cm = 1 / canvas.pixel_cm
     total = np.zeros((canvas.size, canvas.size), np.float32)
-    texture = fractal_noise(rng, canvas.size, 3.4, 4 * per_cm, 0.4 * per_cm)
+    texture = fractal_noise(rng, canvas.size, 4.2, 4 * per_cm, 0.5 * per_cm)
     for _ in range(int(rng.integers(1, 5))):
         cx, cy = _somewhere(rng, canvas, lungs.mask[int(rng.integers(2))])
         sx, sy = float(rng.uniform(1.2, 5)), float(rng.uniform(1.2, 5))
         place = np.exp(-0.5 * ((x - cx) / sx) ** 2 - 0.5 * ((y - cy) / sy) ** 2)
-        total += float(rng.uniform(0.08, 0.6)) * np.clip(place * (1 + 0.5 * texture), 0, 1)
+        total += float(rng.uniform(0.06, 0.4)) * np.clip(place * (1 + 0.45 * texture), 0, 1)
     return total
 
 
@@ -85,7 +85,7 @@ def _interstitium(rng: np.random.Generator, canvas: Canvas) -> FloatArray:
     place = np.clip(
         0.6 + 0.5 * fractal_noise(rng, canvas.size, 3, 14 * per_cm) + float(rng.uniform(-0.02, 0.04)) * (y - 10), 0, 1
     )
-    return np.asarray(float(rng.uniform(0.02, 0.1)) * ridges * place, dtype=np.float32)
+    return np.asarray(float(rng.uniform(0.01, 0.06)) * ridges * place, dtype=np.float32)
 
 
 def _bands(rng: np.random.Generator, canvas: Canvas, lungs: Lungs) -> FloatArray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from training.simulate.canvas import FloatArray
@@ -16,11 +17,13 @@ __all__ = ["Chain", "develop", "draw_chain"]
 class Chain:
     """One manufacturer's taste.
 
-    ``gains`` are those of the bands finer than 2, 8 and 32 px (at 512) and of the rest; ``equalise`` mixes in division
+    ``lung`` is the P-value at which the darkest tenth of the lungs lands before the tone curve, ``high`` the percentile
+    of the body that lands at ``white``. ``gains`` are those of the bands finer than 1.5, 6 and 32 px (at 512) and of the rest; ``equalise`` mixes in division
     by the local standard deviation; ``gamma`` and ``slope`` shape the tone; ``jpeg`` is a quality, 0 for none.
     """
 
-    low: float
+    lung: float
+    white: float
     high: float
     gains: tuple[float, float, float, float]
     equalise: float
@@ -32,46 +35,56 @@ class Chain:
 
 def draw_chain(rng: np.random.Generator) -> Chain:
     """Draw a display chain, from plain film-like to strongly processed."""
-    taste = float(rng.random()) ** 1.3
+    taste = float(rng.random()) ** 0.8
     gains = (
         1 + taste * float(rng.uniform(-0.2, 1.8)),
         1 + taste * float(rng.uniform(-0.1, 1.2)),
         1 + taste * float(rng.uniform(-0.2, 0.7)),
-        1 - taste * float(rng.uniform(0.0, 0.55)),
+        1 - taste * float(rng.uniform(0.0, 0.7)),
     )
     return Chain(
-        low=float(rng.uniform(0.3, 4.0)),
+        lung=float(rng.uniform(0.1, 0.32)),
+        white=float(rng.uniform(0.8, 1.02)),
         high=float(rng.uniform(97.0, 99.9)),
         gains=gains,
         equalise=float(rng.uniform(0.2, 0.8)) if rng.random() < 0.15 else 0.0,
-        gamma=float(np.exp(rng.normal(-0.12, 0.25))),
-        slope=float(rng.uniform(1.0, 6.0)) if rng.random() < 0.6 else 0.0,
+        gamma=float(np.exp(rng.normal(-0.32, 0.2))),
+        slope=float(rng.uniform(1.0, 4.5)) if rng.random() < 0.6 else 0.0,
         jpeg=int(rng.integers(60, 97)) if rng.random() < 0.35 else 0,
         levels=255 if rng.random() < 0.6 else 0,
     )
 
 
-def develop(log_cxr: FloatArray, log_soft: FloatArray, body: np.ndarray, chain: Chain) -> tuple[FloatArray, FloatArray]:
+def develop(
+    log_cxr: FloatArray, log_soft: FloatArray, body: NDArray[np.bool_], lungs: NDArray[np.bool_], chain: Chain
+) -> tuple[FloatArray, FloatArray]:
     """P-values in [0, 1] of both twins (size, size); every number that depends on an image comes from the radiograph.
 
-    ``body`` (size, size) bool says where the patient is: the exposure is normalised there.
+    ``body`` and ``lungs`` (size, size) say where to measure the exposure, as the anatomical program of a scanner does.
     """
-    pair = [log_cxr, log_soft]
-    pair = _window(pair, body, 0.2, 99.8)
+    pair = _window([log_cxr, log_soft], body, lungs, 0.15, 99.5)
     pair = _bands(pair, chain, log_cxr.shape[0] / 512)
     if chain.equalise:
         pair = _equalise(pair, chain.equalise)
-    pair = [_tone(p, chain) for p in _window(pair, body, chain.low, chain.high)]
+    pair = [_tone(p, chain) for p in _window(pair, body, lungs, chain.lung, chain.high, chain.white)]
     return _store(pair[0], pair[1], chain)
 
 
-def _window(pair: list[FloatArray], body: np.ndarray, low: float, high: float) -> list[FloatArray]:
-    seen = pair[0][::4, ::4][body[::4, ::4]]
-    if seen.size < 16:
-        seen = pair[0][::4, ::4].ravel()
-    bottom, top = np.percentile(seen, [low, high])
-    scale = np.float32(1 / max(float(top - bottom), 1e-3))
-    return [(p - np.float32(bottom)) * scale for p in pair]
+def _window(
+    pair: list[FloatArray],
+    body: NDArray[np.bool_],
+    lungs: NDArray[np.bool_],
+    lung: float,
+    high: float,
+    white: float = 1.0,
+) -> list[FloatArray]:
+    """Scale both so that the darkest tenth of the lungs is at ``lung`` and the given percentile of the body at ``white``."""
+    coarse, bodies, airy = pair[0][::4, ::4], body[::4, ::4], lungs[::4, ::4]
+    seen = coarse[bodies] if bodies.sum() > 16 else coarse.ravel()
+    dark = coarse[airy] if airy.sum() > 16 else seen
+    bottom, top = float(np.percentile(dark, 10)), float(np.percentile(seen, high))
+    scale = (white - lung) / max(top - bottom, 1e-2)
+    return [(p - np.float32(bottom)) * np.float32(scale) + np.float32(lung) for p in pair]
 
 
 def _bands(pair: list[FloatArray], chain: Chain, zoom: float) -> list[FloatArray]:
@@ -80,7 +93,7 @@ def _bands(pair: list[FloatArray], chain: Chain, zoom: float) -> list[FloatArray
     out = []
     for p in pair:
         p = np.clip(p, -0.6, 1.6)  # raw air and metal would ring
-        fine, middle, coarse = (smooth(p, s * zoom) for s in (1.5, 6.0, 24.0))
+        fine, middle, coarse = (smooth(p, s * zoom) for s in (1.5, 6.0, 32.0))
         a, b, c, d = (np.float32(g) for g in chain.gains)
         out.append(d * coarse + c * (middle - coarse) + b * (fine - middle) + a * (p - fine))
     return out
@@ -95,8 +108,15 @@ def _equalise(pair: list[FloatArray], share: float) -> list[FloatArray]:
     return [mean * np.float32(1 - 0.5 * share) + (p - mean) * gain for p in pair]
 
 
+def _knees(p: FloatArray) -> FloatArray:
+    """Into [0, 1] without an edge: the toe and the shoulder of a film, each an exponential."""
+    toe = np.float32(0.06)
+    low = np.where(p < toe, toe * np.exp(np.minimum(p / toe - 1, 0)), p)
+    return np.asarray(np.where(low > 1 - toe, 1 - toe * np.exp(np.minimum((1 - low) / toe - 1, 0)), low), np.float32)
+
+
 def _tone(p: FloatArray, chain: Chain) -> FloatArray:
-    v = np.clip(p, 0, 1) ** np.float32(chain.gamma)
+    v = _knees(p) ** np.float32(chain.gamma)
     if chain.slope < 0.5:
         return np.asarray(v, dtype=np.float32)
     half = np.float32(chain.slope / 2)

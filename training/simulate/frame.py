@@ -27,7 +27,7 @@ def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0) -> War
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size - 0.5).astype(np.float32)
     v, u = axis[:, None], axis[None, :]
     angle = float(rng.normal(0, 0.035)) * strength
-    zoom = float(rng.uniform(0.72, 1.0)) if strength == 1 else float(np.exp(rng.normal(0, 0.05)))
+    zoom = float(rng.uniform(0.64, 0.94)) if strength == 1 else float(np.exp(rng.normal(0, 0.05)))
     stretch = float(np.exp(rng.normal(0, 0.045)))
     flip = -1.0 if rng.random() < 0.5 and strength == 1 else 1.0
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))

@@ -78,8 +78,8 @@ def _clavicle(rng: np.random.Generator, who: Habitus, joint: FloatArray) -> Clou
     line[:, 2] += -1.6 * np.sin(2 * np.pi * t[:, 0])
     s = np.linspace(0, 1, 9)
     stout = k * float(rng.normal(1, 0.08)) * (0.9 if who.female else 1.03)
-    girth = np.interp(s, [0, 0.1, 0.3, 0.6, 0.85, 1], [1.0, 0.95, 0.62, 0.55, 0.62, 0.8]) * stout
-    flat = np.interp(s, [0, 0.5, 1], [0.8, 0.55, 0.5]) * stout
+    girth = np.interp(s, [0, 0.1, 0.3, 0.6, 0.85, 1], [1.15, 1.05, 0.74, 0.66, 0.72, 0.9]) * stout
+    flat = np.interp(s, [0, 0.5, 1], [0.85, 0.6, 0.55]) * stout
     shell = np.interp(s, [0, 0.15, 0.5, 0.85, 1], [0.05, 0.14, 0.2, 0.12, 0.05]) * who.bone_density
     return tube(rng, line.astype(np.float32), girth, flat, width_axis=BACK, shell_cm=shell, core=0.1)
 
@@ -98,8 +98,8 @@ def _humerus(rng: np.random.Generator, who: Habitus, joint: FloatArray) -> list[
     width = np.interp(np.linspace(0, 1, 25), [0, 0.08, 0.2, 1], [2.1, 1.8, 1.2, 1.05]) * k
     cortex = np.interp(np.linspace(0, 1, 25), [0, 0.1, 0.25, 1], [0.06, 0.12, 0.32, 0.42]) * who.bone_density
     return [
-        tube(rng, ball.astype(np.float32), girth, girth, width_axis=BACK, shell_cm=0.07, core=0.12, spacing_cm=0.08),
-        tube(rng, line.astype(np.float32), width, width, width_axis=BACK, shell_cm=cortex, core=0.05, spacing_cm=0.07),
+        tube(rng, ball.astype(np.float32), girth, girth, width_axis=BACK, shell_cm=0.07, core=0.12, spacing_cm=0.05),
+        tube(rng, line.astype(np.float32), width, width, width_axis=BACK, shell_cm=cortex, core=0.05, spacing_cm=0.05),
     ]
 
 

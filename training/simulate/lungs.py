@@ -32,7 +32,7 @@ def draw_lungs(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Lungs:
     path = (paths[0] + paths[1]).astype(np.float32)
     base = float(rng.uniform(0.15, 0.29))
     gradient = float(rng.uniform(0.0, 0.006)) * (y - 10)
-    mottle = fractal_noise(rng, canvas.size, 2.4, 7 / canvas.pixel_cm) * float(rng.uniform(0.005, 0.02))
+    mottle = fractal_noise(rng, canvas.size, 2.4, 7 / canvas.pixel_cm) * float(rng.uniform(0.002, 0.008))
     grain = fractal_noise(rng, canvas.size, 0.9, 1.0 / canvas.pixel_cm) * float(rng.uniform(0.003, 0.014))
     density = np.clip(base + gradient + base * mottle * 2 + grain, 0.08, 0.9).astype(np.float32)
     return Lungs(path, density, (paths[0] > 0.8, paths[1] > 0.8))
@@ -55,7 +55,10 @@ def _one_lung(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArr
     crest = -1.5
     back = half - crest - np.sqrt(below / float(rng.uniform(0.02, 0.05)))
     front = half + crest - np.sqrt(below / float(rng.uniform(0.015, 0.04)))
-    path = np.where(y < top, 2 * half, np.clip(back, 0, 2 * half) + np.clip(front, 0, 2 * half) * 0.8)
+    recess = np.clip(back, 0, 2 * half) + np.clip(front, 0, 2 * half) * 0.8
+    recess = recess * np.clip((x - 3.4) / 4.5, 0, 1)  # towards the spine the lung ends higher
+    under = 1 / (1 + np.exp(np.clip(-(y - top) / 0.06, -30, 30)))
+    path = 2 * half * (1 - under) + np.minimum(recess, 2 * half) * under
     return np.where(x > 0, np.minimum(path, 2 * half), 0)
 
 
@@ -74,18 +77,18 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     shift = -who.lean_cm(canvas.yaw_rad)
     dome = 0.5 * (who.dome_right + who.dome_left)
     wavy = 0.25 * np.sin(y / 2.3 + float(rng.uniform(0, 6))) + 0.15 * np.sin(y / 1.1 + float(rng.uniform(0, 6)))
-    narrow, wide = float(rng.uniform(1.9, 2.7)), float(rng.uniform(2.3, 3.4))
+    narrow, wide = float(rng.uniform(1.7, 2.5)), float(rng.uniform(2.0, 3.1))
     half = np.interp(y, np.array([-2, 2, 6, 10, 16, 26]) * k, [2.6, wide, wide, narrow + 0.6, narrow, narrow])
     half = half.astype(np.float32) * k + wavy
     deep = 2 * half_plane_depth(who, y) + 0.5
-    column = 0.86 * deep * np.maximum(1 - np.abs((x - shift * 0.5) / half) ** 5, 0) ** 0.6
+    column = 0.97 * deep * np.maximum(1 - np.abs((x - shift * 0.5) / half) ** 5, 0) ** 0.6
     cut = column
     size = 1 + 0.12 * float(rng.normal())
     lie = float(rng.normal(0.7, 0.12))
     parts = [
         _blob(x, y, 2.4 * k + shift, dome - 3.0 * k, 6.7 * k * h, 4.3 * k * h * size, lie, 7.2),  # ventricles
         _blob(x, y, 1.6 * k + shift, dome - 6.6 * k, 3.4 * k * h, 4.6 * k, -0.25, 6.5),  # left atrium, its appendage
-        _blob(x, y, -0.9 * k + shift, dome - 4.6 * k, 3.0 * k * h, 4.9 * k * h, 0.12, 6.4),  # right atrium
+        _blob(x, y, -0.7 * k + shift, dome - 4.6 * k, 2.8 * k * h, 5.3 * k * h, 0.1, 6.4),  # right atrium
         _blob(x, y, 2.1 * k + shift, dome - 9.4 * k, 2.2 * k, 3.0 * k, 0.2, 4.6),  # pulmonary trunk
         _blob(x, y, 2.0 * k + shift, 6.4 * k, (1.6 + 0.9 * who.age) * k, (1.7 + 0.6 * who.age) * k, 0, 3.2),  # arch
         _blob(x, y, -1.9 * k + shift, 6.8 * k, 1.3 * k, 5.5 * k, -0.03, 1.6),  # superior vena cava
@@ -96,6 +99,7 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     parts.append(2 * np.sqrt(np.maximum(aorta**2 - (x - middle) ** 2, 0)) * (y > 6 * k))
     stack = np.stack([np.broadcast_to(p, cut.shape) for p in parts])
     heart = (stack**2.5).sum(axis=0) ** 0.4
+    heart = heart / (1 + np.exp((y - dome - 3.0) / 0.9))  # the heart lies on the diaphragm
     soft_edge = ndimage.gaussian_filter(np.maximum(cut, heart), float(rng.uniform(0.03, 0.12)) / canvas.pixel_cm)
     return np.asarray(soft_edge, dtype=np.float32)
 

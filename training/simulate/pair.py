@@ -52,7 +52,7 @@ def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int
     bone *= patient
     log_cxr, log_soft = expose(soft, bone, draw_exposure(rng, size), rng)
     keep = black_borders(rng, size)
-    cxr, twin = develop(log_cxr, log_soft, patient & (keep > 0), draw_chain(rng))
+    cxr, twin = develop(log_cxr, log_soft, patient & (keep > 0), lungs & (keep > 0), draw_chain(rng))
     marker = add_marker(rng, size)
     shade = np.float32(rng.uniform(0.8, 1.0))
     cxr, twin = (np.maximum(p * keep, marker * shade) for p in (cxr, twin))

@@ -15,7 +15,7 @@ HALF_WIDTH = (0.50, 0.36, 0.35, 0.36, 0.37, 0.37, 0.37, 0.36, 0.35, 0.33, 0.29, 
 
 def draw_ribs(rng: np.random.Generator, who: Habitus) -> Cloud:
     """All ribs and the sternum of one person."""
-    stoutness = float(rng.normal(1.0, 0.09)) * (0.92 if who.female else 1.02)
+    stoutness = float(rng.normal(1.14, 0.1)) * (0.92 if who.female else 1.02)
     shell = float(rng.uniform(0.07, 0.13)) * who.bone_density
     tilts = who.rib_tilt * (1 + rng.normal(0, 0.03, 12).cumsum() * 0.4)
     parts: list[Cloud] = []
@@ -27,7 +27,7 @@ def draw_ribs(rng: np.random.Generator, who: Habitus) -> Cloud:
             tilt = float(tilts[k]) * (1 + skew) + float(rng.normal(0, 0.012))
             curve, normal = _rib_curve(rng, who, k, side, tilt)
             parts.append(_rib_bone(rng, curve, normal, k, stoutness * who.scale, shell))
-            if who.age > 0.35 and k < 10 and rng.random() < who.age:
+            if who.age > 0.5 and k < 10 and rng.random() < who.age - 0.2:
                 parts.append(_cartilage(rng, curve, k, who))
     parts.extend(_sternum(rng, who))
     return join(parts)
@@ -41,7 +41,7 @@ def _rib_curve(
     depth = float(who.half_depth(np.float32(head_y + 2.5)))
     lateral_y = head_y + tilt * depth
     width = float(who.half_width(np.float32(lateral_y))) * (0.84, 0.95, 0.99, 1, 1, 1, 1, 1, 0.99, 0.97, 0.93, 0.9)[k]
-    start = np.arcsin(min(1.9 * who.scale / width, 0.9))
+    start = np.arcsin(min(1.55 * who.scale / width, 0.9))
     end = np.deg2rad(ENDS_DEG[k] + rng.normal(0, 2.0))
     phi = np.linspace(start, end, 160)
     sin = np.abs(np.sin(phi)) ** 0.88
@@ -69,7 +69,7 @@ def _rib_bone(
     s = np.linspace(0, 1, 24)
     ripple = 1 + 0.035 * np.convolve(rng.normal(0, 1, 26), (0.5, 1, 0.5), "valid")
     profile = (0.8 + 0.25 * np.minimum(s / 0.12, 1) - 0.08 * np.exp(-(((s - 0.55) / 0.2) ** 2)) + 0.12 * s**6) * ripple
-    taper = shell * (1 - 0.35 * s) * np.minimum(1, (1.04 - s) / 0.12)
+    taper = shell * (1.2 - 0.55 * s) * np.minimum(1, (1.04 - s) / 0.12)
     return tube(
         rng,
         curve,
@@ -95,7 +95,7 @@ def _cartilage(rng: np.random.Generator, curve: FloatArray, k: int, who: Habitus
     seeds = end + bent + rail[:, None] * np.array([0.15, 1.0, 0.2]) * HALF_HEIGHT[k] * 1.4
     grains = 60
     blob = rng.normal(0, 1, (n, grains, 3)) * (0.05 + 0.12 * rng.random((n, 1, 1)))
-    mass = np.repeat(rng.gamma(1.2, 0.008, n) / grains, grains)
+    mass = np.repeat(rng.gamma(1.0, 0.005, n) / grains, grains)
     return Cloud((seeds[:, None, :] + blob).reshape(-1, 3).astype(np.float32), mass.astype(np.float32))
 
 

@@ -72,7 +72,7 @@ def _body(
 def _end_plates(
     rng: np.random.Generator, at: FloatArray, tilt: FloatArray, half_h: float, half_w: float, half_d: float
 ) -> list[Cloud]:
-    dense = float(rng.uniform(0.35, 0.7))
+    dense = float(rng.uniform(0.2, 0.5))
     plates = []
     for sign in (-1.0, 1.0):
         middle = at + sign * half_h * tilt
@@ -101,7 +101,7 @@ def _arch(
     for side in (-1.0, 1.0):
         root = at + np.array([side * half_w * 0.66, -0.35 * half_h, half_d], np.float32)
         pedicle = np.stack([root, root + 0.9 * k * BACK])
-        parts.append(tube(rng, pedicle, 0.5 * k, 0.3 * k, width_axis=LEFT, shell_cm=0.09, core=0.2))
+        parts.append(tube(rng, pedicle, 0.5 * k, 0.3 * k, width_axis=LEFT, shell_cm=0.06, core=0.2))
         if index > 0:
             reach = (2.9 - 0.09 * index) * k
             tip = root + np.array([side * (reach - half_w * 0.66), -0.4 * k, 1.6 * k], np.float32)

@@ -25,7 +25,7 @@ class _Twigs:
 
 def draw_vessels(rng: np.random.Generator, who: Habitus, canvas: Canvas, lungs: Lungs) -> FloatArray:
     """Path length (size, size) in cm through the blood vessels of both lungs."""
-    wealth = float(rng.uniform(0.8, 1.25))
+    wealth = float(rng.uniform(0.7, 1.1))
     points, radii, lengths = [], [], []
     for side, mask in ((-1.0, lungs.mask[0]), (1.0, lungs.mask[1])):
         room = ndimage.binary_dilation(mask, iterations=2)
@@ -74,8 +74,8 @@ def _grow(
         n = len(twigs.radius)
         if n == 0 or n > 60000:
             break
-        length = twigs.radius * rng.uniform(3.5, 9.5, n).astype(np.float32) + np.float32(0.12)
-        sway = rng.normal(0, 0.16 if generation else 0.08, (n, 3)).astype(np.float32)
+        length = twigs.radius * rng.uniform(4.5, 11.0, n).astype(np.float32) + np.float32(0.12)
+        sway = rng.normal(0, 0.11 if generation else 0.06, (n, 3)).astype(np.float32)
         t = (np.arange(steps, dtype=np.float32) + 0.5)[None, :, None] / steps
         path = twigs.at[:, None, :] + length[:, None, None] * t * (twigs.towards[:, None, :] + sway[:, None, :] * t)
         radius = np.repeat(twigs.radius, steps) * (1 - 0.12 * np.tile(t[0, :, 0], n))
