@@ -5,6 +5,7 @@ stored as it came; only its first elements are read, to see that it is the insta
 """
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ class Intake(Protocol):
 
 
 CLOSING_POLL_S = 0.05
+NOTE_CHARACTERS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Listener:
         self._spool = spool
         self._audit = audit
         self._intake = intake
+        self._storing: set[int] = set()  # threads that are about to answer a C-STORE
         self._ae = AE(ae_title=settings.ae_title)
         self._ae.maximum_pdu_size = settings.max_pdu_bytes
         self._ae.maximum_associations = settings.max_associations
@@ -84,6 +87,7 @@ class Listener:
         address = (self._settings.host, self._settings.port)
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, self._on_connection),
+            (evt.EVT_CONN_CLOSE, self._on_disconnection),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_ECHO, lambda _event: Status.SUCCESS),
@@ -106,6 +110,13 @@ class Listener:
 
     def on_store(self, event: evt.Event) -> int:
         """Answer one C-STORE request with a status; never raises."""
+        self._storing.add(threading.get_ident())
+        try:
+            return self._answer(event)
+        finally:
+            self._storing.discard(threading.get_ident())
+
+    def _answer(self, event: evt.Event) -> int:
         parties = _parties(event)
         started = time.monotonic()
         try:
@@ -165,6 +176,14 @@ class Listener:
         if connection is not None:
             bound_reads(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
 
+    def _on_disconnection(self, event: evt.Event) -> None:
+        """Let go of a peer that left before it asked for an association, as a load balancer's probe does.
+
+        pynetdicom would wait for its request until the ACSE timeout and count it as an association meanwhile.
+        """
+        if event.assoc.requestor.primitive is None:
+            event.assoc.dul.to_user_queue.put(None)
+
     def _on_accepted(self, event: evt.Event) -> None:
         parties = _parties(event)
         self._audit.record(
@@ -221,9 +240,12 @@ def _parties(event: evt.Event) -> _Parties:
 
 def _public_name(uid: UID) -> str:
     """A name from the Standard's dictionary, so that no text of a peer reaches the audit."""
-    return f"{uid.name} ({uid!s})" if uid.name != str(uid) else "an unknown SOP Class"
+    return uid.name if uid.name != str(uid) else "an unknown SOP Class"
 
 
 def _presentation_note(names: list[str]) -> str:
-    shown = "; ".join(names[:8])
-    return f"presentation contexts not accepted: {shown}" + (f"; {len(names) - 8} more" if len(names) > 8 else "")
+    """Image classes first: they are what somebody misses."""
+    note = "presentation contexts not accepted: " + "; ".join(
+        sorted(names, key=lambda name: ("Image" not in name, name))
+    )
+    return note if len(note) <= NOTE_CHARACTERS else note[: NOTE_CHARACTERS - 3] + "..."

@@ -21,7 +21,7 @@ DEFLATED_PREFIX_BYTES = 2**20  # enough for everything up to StudyInstanceUID, a
 UID_CHARACTERS = frozenset("0123456789.")
 
 
-def check_identity(data_set: io.BytesIO, transfer_syntax: UID, announced: tuple[str, str]) -> str:
+def check_identity(data_set: io.BytesIO | None, transfer_syntax: UID, announced: tuple[str, str]) -> str:
     """Read the first elements and compare; returns StudyInstanceUID.
 
     Raises
@@ -29,6 +29,8 @@ def check_identity(data_set: io.BytesIO, transfer_syntax: UID, announced: tuple[
     Rejected
         NOT_DICOM, MISSING_ATTRIBUTE or IDENTITY_MISMATCH.
     """
+    if data_set is None:
+        raise Rejected(ReasonCode.NOT_DICOM, "the request came without a data set")
     if not is_plausible_uid(announced[1]):
         raise Rejected(ReasonCode.MISSING_ATTRIBUTE, "the request names no valid SOP Instance UID")
     try:
