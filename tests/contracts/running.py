@@ -1,5 +1,6 @@
 """Programs that serve for ever: started, waited for by a line of their log, ended with SIGTERM."""
 
+import os
 import signal
 import subprocess
 import time
@@ -22,9 +23,9 @@ class Program:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def end(self) -> int:
-        """SIGTERM, then the exit code."""
+        """SIGTERM to the program and its children (make has one), then the exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            os.killpg(self.process.pid, signal.SIGTERM)
         return self.process.wait(timeout=END_S)
 
 
@@ -33,7 +34,9 @@ def serving(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     """The program once it has said that it listens; it is ended when the block is left."""
     log = folder / "program.log"
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=stream)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
     program = Program(process, log)
     try:
         deadline = time.monotonic() + START_S
