@@ -40,10 +40,11 @@ from pacs_node.verify import verify_companion
 __all__ = ["IMAGE_TYPE", "Recipe", "companion_uids", "derive", "pixel_sha256", "verify_companion"]
 
 IMAGE_TYPE = ("DERIVED", "SECONDARY", "SOFT_TISSUE")  # the third value is ours: bone has been taken out
+# Each with its encoder: GDCM, which pydicom would try first, ends the whole process on an RLE frame of odd length.
 COMPRESSED = {
-    StoredSyntax.RLE: RLELossless,
-    StoredSyntax.JPEG_LS: JPEGLSLossless,
-    StoredSyntax.JPEG2000: JPEG2000Lossless,
+    StoredSyntax.RLE: (RLELossless, "pylibjpeg"),
+    StoredSyntax.JPEG_LS: (JPEGLSLossless, "pyjpegls"),
+    StoredSyntax.JPEG2000: (JPEG2000Lossless, "pylibjpeg"),
 }
 
 
@@ -180,7 +181,8 @@ def _compressed(companion: Dataset, wanted: StoredSyntax) -> Dataset:
     if wanted is StoredSyntax.EXPLICIT:
         return companion
     expected = pixel_sha256(companion)
-    companion.compress(COMPRESSED[wanted], generate_instance_uid=False)
+    syntax, encoder = COMPRESSED[wanted]
+    companion.compress(syntax, encoding_plugin=encoder, generate_instance_uid=False)
     if pixel_sha256(companion) != expected:
         raise Rejected(ReasonCode.OUTPUT_INVALID, f"the {wanted} encoder changed a pixel")
     return companion

@@ -28,12 +28,21 @@ def converted(ds: Dataset, syntax: UID) -> Dataset:
     """
     source_syntax = ds.file_meta.TransferSyntaxUID
     if source_syntax.is_encapsulated:
-        try:
-            ds.decompress(generate_instance_uid=False)
-        except Exception as error:
-            raise Unconvertible from error
+        _decompress(ds)
         if source_syntax in LOSSY_METHODS and "LossyImageCompression" not in ds:  # PS3.3 C.7.6.1.1.5
             ds.LossyImageCompression = "01"
             ds.LossyImageCompressionMethod = LOSSY_METHODS[source_syntax]
     ds.file_meta.TransferSyntaxUID = syntax
     return stamp(ds.file_meta, raw_elements(ds, is_implicit=syntax.is_implicit_VR))
+
+
+def _decompress(ds: Dataset) -> None:
+    """Decode with pylibjpeg where it can, else with whatever is installed: GDCM ends the process on some frames."""
+    for plugin in ("pylibjpeg", ""):
+        try:
+            ds.decompress(decoding_plugin=plugin, generate_instance_uid=False)
+        except Exception as error:  # each decoder has its own errors
+            if not plugin:
+                raise Unconvertible from error
+        else:
+            return
