@@ -14,6 +14,7 @@ PANEL_HEIGHT = 900  # px; a picture of three panels fits on a screen
 GAP = 12
 CAPTION = 40
 LAYER_PERCENTILE = 99.8  # what is shown as white in the bone layer; a few edge pixels must not darken all others
+FAINTEST = 0.05  # of the grey scale; a layer without bone stays black instead of showing its noise
 
 
 def write_preview(path: Path, source: FloatImage, companion: FloatImage, bone_layer: FloatImage) -> None:
@@ -33,7 +34,7 @@ def render_preview(source: FloatImage, companion: FloatImage, bone_layer: FloatI
     An 8-bit grey image, 900 px high without the captions.
     """
     layer = np.maximum(bone_layer, 0.0)
-    top = max(float(np.percentile(layer, LAYER_PERCENTILE)), 1e-3)
+    top = max(float(np.percentile(layer, LAYER_PERCENTILE)), FAINTEST)
     panels = (
         ("Source", source),
         ("Soft-tissue companion (AI, research use)", companion),
