@@ -32,10 +32,10 @@ def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int)
 
     Returns
     -------
-    The first 8 bytes of a SHA-256, as an unsigned integer.
+    The first 8 bytes of a SHA-256 without their highest bit, so that the seed fits a database's signed integer.
     """
     recipe = json.dumps([sop_instance_uid, bundle_digest, steps, seed])
-    return int.from_bytes(hashlib.sha256(recipe.encode()).digest()[:8])
+    return int.from_bytes(hashlib.sha256(recipe.encode()).digest()[:8]) & (2**63 - 1)
 
 
 def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatImage:
