@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.simulate.canvas import Canvas, FloatArray, fractal_noise
+from training.simulate.canvas import Canvas, FloatArray, RealArray, fractal_noise
 from training.simulate.habitus import Habitus
 
 __all__ = ["draw_body"]
@@ -31,7 +31,7 @@ def draw_body(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatAr
     return np.asarray(np.maximum(thickness * density + bundles * wall, 0), dtype=np.float32)
 
 
-def _super(q: FloatArray, power: float) -> FloatArray:
+def _super(q: RealArray, power: float) -> FloatArray:
     return np.asarray(np.maximum(1 - q, 0) ** (1 / power), dtype=np.float32)
 
 
@@ -45,7 +45,8 @@ def _trunk(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray)
     depth = who.cage_half_depth + 0.6 * who.wall + 0.6
     deep = np.interp(y, knots, [6.2, 6.8, 7.4, 8.6, 9.8, 0.97 * depth, depth, depth, depth + 1.5 * who.fat + 0.5])
     bend = who.bend(y)
-    return 2 * deep.astype(np.float32) * _super(np.abs((x - bend) / wide.astype(np.float32)) ** 2.7, 2.4)
+    chord = 2 * deep * _super(np.abs((x - bend) / wide) ** 2.7, 2.4)
+    return np.asarray(chord, dtype=np.float32)
 
 
 def _shoulder(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ OWN_BONES = 0.6  # share of the pairs whose bones belong to the body they lie in
 
 
 def write_cache(folder: Path, seeds: Iterable[int], size: int = 512) -> int:
-    """Draw the anatomies that the folder does not have yet; returns how many were drawn. Safe to stop and start again."""
+    """Draw the anatomies that the folder lacks and return how many; safe to stop and to start again."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in seeds if not (folder / _name(s, size)).exists()]
     for seed in track(missing, description=f"drawing anatomies of {size} px"):

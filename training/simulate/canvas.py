@@ -1,21 +1,26 @@
 """The detector: where a point of the body lands, and how mass becomes a map of areal density."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, special
 
-__all__ = ["Canvas", "Cloud", "FloatArray", "fractal_noise", "join"]
+__all__ = ["Canvas", "Cloud", "FloatArray", "RealArray", "fractal_noise", "join"]
 
 FloatArray = NDArray[np.float32]
+RealArray = NDArray[np.floating[Any]]  # coordinates on their way, in either precision
 SUPERSAMPLING = 2
 MARGIN_PX = 24  # tubes are drawn in the Fourier domain, which wraps: the margin takes what would come round
 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Matter as points: ``points`` (N, 3) float32 in cm (x to the patient's left, y down, z to the back), ``mass`` (N,) in g."""
+    """Matter as points.
+
+    ``points`` (N, 3) float32 in cm, x to the patient's left, y down, z to the back; ``mass`` (N,) float32 in g.
+    """
 
     points: FloatArray
     mass: FloatArray
@@ -61,7 +66,7 @@ class Canvas:
         y = (axis + self.centre_cm[1]).astype(np.float32)[:, None]
         return x, y
 
-    def project(self, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def project(self, points: RealArray) -> tuple[RealArray, RealArray, RealArray]:
         """Where points (N, 3) land: column and row in px (pixel centres at .5), and their magnification."""
         c, s = np.float32(np.cos(self.yaw_rad)), np.float32(np.sin(self.yaw_rad))
         x = points[:, 0] * c + points[:, 2] * s
@@ -85,7 +90,7 @@ class Canvas:
         coarse = fine.reshape(self.size, SUPERSAMPLING, self.size, SUPERSAMPLING).sum(axis=(1, 3))
         return (ndimage.gaussian_filter(coarse, 0.45) / self.pixel_cm**2).astype(np.float32)
 
-    def tubes(self, points: FloatArray, radius_cm: FloatArray, length_cm: FloatArray, buckets: int = 10) -> FloatArray:
+    def tubes(self, points: RealArray, radius_cm: RealArray, length_cm: RealArray, buckets: int = 10) -> FloatArray:
         """Path length (size, size) in cm through round tubes given by points of their centre lines.
 
         A line convolved with a uniform disc of radius r is the shadow of a cylinder of radius r; the disc is exact in
@@ -117,7 +122,7 @@ def _disc(f: FloatArray, radius_px: float) -> FloatArray:
     return np.asarray(2 * special.j1(k) / k * np.exp(-0.5 * (2 * np.pi * f * 0.45) ** 2), dtype=np.float32)
 
 
-def _bilinear(column: FloatArray, row: FloatArray, weight: FloatArray, n: int) -> FloatArray:
+def _bilinear(column: RealArray, row: RealArray, weight: RealArray, n: int) -> FloatArray:
     x, y = column - np.float32(0.5), row - np.float32(0.5)
     j, i = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
     keep = (i >= 0) & (i < n - 1) & (j >= 0) & (j < n - 1)

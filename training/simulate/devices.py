@@ -60,7 +60,7 @@ def _tube(canvas: Canvas, knots: list[tuple[float, float]], radius: float, strip
     hollow = outer - _line(canvas, knots, radius * 0.68, PLASTIC)
     if striped:
         hollow = hollow + _line(canvas, [(x + radius * 0.5, y) for x, y in knots], radius * 0.16, STRIPE)
-    return np.maximum(hollow, 0)
+    return np.asarray(np.maximum(hollow, 0), dtype=np.float32)
 
 
 def _walk(

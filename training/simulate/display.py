@@ -18,8 +18,9 @@ class Chain:
     """One manufacturer's taste.
 
     ``lung`` is the P-value at which the darkest tenth of the lungs lands before the tone curve, ``high`` the percentile
-    of the body that lands at ``white``. ``gains`` are those of the bands finer than 1.5, 6 and 32 px (at 512) and of the rest; ``equalise`` mixes in division
-    by the local standard deviation; ``gamma`` and ``slope`` shape the tone; ``jpeg`` is a quality, 0 for none.
+    of the body that lands at ``white``. ``gains`` are those of the bands finer than 1.5, 6 and 32 px (at 512) and of
+    the rest; ``equalise`` mixes in division by the local standard deviation; ``gamma`` and ``slope``
+    shape the tone; ``jpeg`` is a quality, 0 for none.
     """
 
     lung: float
@@ -62,24 +63,26 @@ def develop(
 
     ``body`` and ``lungs`` (size, size) say where to measure the exposure, as the anatomical program of a scanner does.
     """
-    pair = _window([log_cxr, log_soft], body, lungs, 0.15, 99.5)
+    where = _Landmarks(body, lungs)
+    pair = _window([log_cxr, log_soft], where, 0.15, 99.5, 1.0)
     pair = _bands(pair, chain, log_cxr.shape[0] / 512)
     if chain.equalise:
         pair = _equalise(pair, chain.equalise)
-    pair = [_tone(p, chain) for p in _window(pair, body, lungs, chain.lung, chain.high, chain.white)]
+    pair = [_tone(p, chain) for p in _window(pair, where, chain.lung, chain.high, chain.white)]
     return _store(pair[0], pair[1], chain)
 
 
-def _window(
-    pair: list[FloatArray],
-    body: NDArray[np.bool_],
-    lungs: NDArray[np.bool_],
-    lung: float,
-    high: float,
-    white: float = 1.0,
-) -> list[FloatArray]:
-    """Scale both so that the darkest tenth of the lungs is at ``lung`` and the given percentile of the body at ``white``."""
-    coarse, bodies, airy = pair[0][::4, ::4], body[::4, ::4], lungs[::4, ::4]
+@dataclass(frozen=True, slots=True)
+class _Landmarks:
+    """Where to measure the exposure: (size, size) bool each."""
+
+    body: NDArray[np.bool_]
+    lungs: NDArray[np.bool_]
+
+
+def _window(pair: list[FloatArray], where: _Landmarks, lung: float, high: float, white: float) -> list[FloatArray]:
+    """Scale both: the darkest tenth of the lungs goes to ``lung``, the percentile ``high`` of the body to ``white``."""
+    coarse, bodies, airy = pair[0][::4, ::4], where.body[::4, ::4], where.lungs[::4, ::4]
     seen = coarse[bodies] if bodies.sum() > 16 else coarse.ravel()
     dark = coarse[airy] if airy.sum() > 16 else seen
     bottom, top = float(np.percentile(dark, 10)), float(np.percentile(seen, high))
@@ -91,8 +94,7 @@ def _bands(pair: list[FloatArray], chain: Chain, zoom: float) -> list[FloatArray
     if max(abs(g - 1) for g in chain.gains) < 0.02:
         return pair
     out = []
-    for p in pair:
-        p = np.clip(p, -0.6, 1.6)  # raw air and metal would ring
+    for p in (np.clip(q, -0.6, 1.6) for q in pair):  # raw air and metal would ring
         fine, middle, coarse = (smooth(p, s * zoom) for s in (1.5, 6.0, 32.0))
         a, b, c, d = (np.float32(g) for g in chain.gains)
         out.append(d * coarse + c * (middle - coarse) + b * (fine - middle) + a * (p - fine))

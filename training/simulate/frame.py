@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from training.simulate.canvas import FloatArray
+from training.simulate.canvas import FloatArray, RealArray
 
 __all__ = ["Warp", "add_marker", "black_borders", "box_of", "draw_warp", "fit_box", "resample"]
 
@@ -18,8 +18,8 @@ Box = tuple[float, float, float, float]  # centre row, centre column, half heigh
 class Warp:
     """Where each pixel of the output looks: rows and columns (size, size) float32, as shares of the source's side."""
 
-    rows: FloatArray
-    columns: FloatArray
+    rows: RealArray
+    columns: RealArray
 
 
 def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0) -> Warp:
@@ -33,19 +33,18 @@ def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0) -> War
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     slack = max(1 - zoom, 0.02) / 2
     rows = np.float32(zoom * stretch) * (c * v - s * u) + np.float32(0.5 + rng.uniform(-0.9, 0.9) * slack * strength)
-    columns = np.float32(zoom / stretch * flip) * (c * u + s * v) + np.float32(
-        0.5 + rng.uniform(-0.9, 0.9) * slack * strength
-    )
-    for field in (rows, columns):
-        a, b, p, q = rng.uniform(0, 6.28, 4)
-        k, m = rng.uniform(3, 9, 2)
-        field += (
-            np.float32(0.006 * strength * rng.normal())
-            * np.sin(np.float32(k) * u + np.float32(a))
-            * np.sin(np.float32(m) * v + np.float32(b))
-        )
-        field += np.float32(0.004 * strength * rng.normal()) * np.sin(np.float32(p + 4) * v + np.float32(q))
-    return Warp(rows, columns)
+    columns = np.float32(zoom / stretch * flip) * (c * u + s * v)
+    columns = columns + np.float32(0.5 + rng.uniform(-0.9, 0.9) * slack * strength)
+    return Warp(rows + _bend(rng, u, v, strength), columns + _bend(rng, u, v, strength))
+
+
+def _bend(rng: np.random.Generator, u: FloatArray, v: FloatArray, strength: float) -> FloatArray:
+    """A smooth displacement (size, size) of about half a percent of the side."""
+    a, b, p, q = rng.uniform(0, 6.28, 4)
+    k, m = rng.uniform(3, 9, 2)
+    cells = np.sin(k * u + a) * np.sin(m * v + b) * (0.006 * strength * rng.normal())
+    waves = np.sin((p + 4) * v + q) * (0.004 * strength * rng.normal())
+    return np.asarray(cells + waves, dtype=np.float32)
 
 
 def resample(image: FloatArray, warp: Warp) -> FloatArray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.simulate.canvas import Cloud, FloatArray, join
 from training.simulate.habitus import Habitus
-from training.simulate.solids import plate, tube
+from training.simulate.solids import Section, plate, tube
 
 __all__ = ["draw_girdle"]
 
@@ -63,7 +63,7 @@ def _scapula(rng: np.random.Generator, who: Habitus, joint: FloatArray, turn: fl
     ]
     for way, girth, shell in lines:
         g = np.array(girth, np.float32) * np.float32(k)
-        parts.append(tube(rng, _smooth(way), g, g * 0.7, width_axis=BACK, shell_cm=shell * stout, core=0.12))
+        parts.append(tube(rng, _smooth(way), Section(g, g * 0.7, shell * stout, BACK)))
     return parts
 
 
@@ -81,7 +81,7 @@ def _clavicle(rng: np.random.Generator, who: Habitus, joint: FloatArray) -> Clou
     girth = np.interp(s, [0, 0.1, 0.3, 0.6, 0.85, 1], [1.15, 1.05, 0.74, 0.66, 0.72, 0.9]) * stout
     flat = np.interp(s, [0, 0.5, 1], [0.85, 0.6, 0.55]) * stout
     shell = np.interp(s, [0, 0.15, 0.5, 0.85, 1], [0.05, 0.14, 0.2, 0.12, 0.05]) * who.bone_density
-    return tube(rng, line.astype(np.float32), girth, flat, width_axis=BACK, shell_cm=shell, core=0.1)
+    return tube(rng, line.astype(np.float32), Section(girth, flat, shell, BACK, core=0.1))
 
 
 def _humerus(rng: np.random.Generator, who: Habitus, joint: FloatArray) -> list[Cloud]:
@@ -98,8 +98,8 @@ def _humerus(rng: np.random.Generator, who: Habitus, joint: FloatArray) -> list[
     width = np.interp(np.linspace(0, 1, 25), [0, 0.08, 0.2, 1], [2.1, 1.8, 1.2, 1.05]) * k
     cortex = np.interp(np.linspace(0, 1, 25), [0, 0.1, 0.25, 1], [0.06, 0.12, 0.32, 0.42]) * who.bone_density
     return [
-        tube(rng, ball.astype(np.float32), girth, girth, width_axis=BACK, shell_cm=0.07, core=0.12, spacing_cm=0.05),
-        tube(rng, line.astype(np.float32), width, width, width_axis=BACK, shell_cm=cortex, core=0.05, spacing_cm=0.05),
+        tube(rng, ball.astype(np.float32), Section(girth, girth, 0.07, BACK)),
+        tube(rng, line.astype(np.float32), Section(width, width, cortex, BACK, core=0.05)),
     ]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.simulate.canvas import FloatArray
+from training.simulate.canvas import FloatArray, RealArray
 
 __all__ = ["Habitus", "draw_habitus"]
 
@@ -44,12 +44,12 @@ class Habitus:
         """How far the front of the heart moves sideways when the patient is turned, cm."""
         return float(4.0 * np.sin(yaw_rad))
 
-    def half_width(self, y: FloatArray) -> FloatArray:
+    def half_width(self, y: RealArray | float) -> FloatArray:
         """Half the width of the rib cage at the height y, cm; 0 above the apex."""
         u = np.clip((y + 1.0 * self.scale) / self.cage_height, 0, 1)
         return np.asarray(self.cage_half_width * (1 - (1 - u) ** 2.5) ** self.cage_power, dtype=np.float32)
 
-    def half_depth(self, y: FloatArray) -> FloatArray:
+    def half_depth(self, y: RealArray | float) -> FloatArray:
         """Half the depth of the rib cage at the height y, cm; 0 above the apex."""
         u = np.clip((y + 1.0 * self.scale) / self.cage_height, 0, 1)
         return np.asarray(self.cage_half_depth * (1 - (1 - u) ** 2) ** 0.5, dtype=np.float32)

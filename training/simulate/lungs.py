@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from training.simulate.canvas import Canvas, FloatArray, fractal_noise
@@ -17,7 +18,7 @@ class Lungs:
 
     path: FloatArray
     density: FloatArray
-    mask: tuple[np.ndarray, np.ndarray]  # right, left
+    mask: tuple[NDArray[np.bool_], NDArray[np.bool_]]  # right, left
 
 
 def draw_lungs(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Lungs:
@@ -40,7 +41,7 @@ def draw_lungs(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Lungs:
 
 def half_plane_depth(who: Habitus, y: FloatArray) -> FloatArray:
     """Half the depth of the cavity at the height y, cm."""
-    return np.maximum(who.half_depth(y) - 0.5, 0)
+    return np.asarray(np.maximum(who.half_depth(y) - 0.5, 0), dtype=np.float32)
 
 
 def _one_lung(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray, dome: float) -> FloatArray:
@@ -59,16 +60,25 @@ def _one_lung(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArr
     recess = recess * np.clip((x - 3.4) / 4.5, 0, 1)  # towards the spine the lung ends higher
     under = 1 / (1 + np.exp(np.clip(-(y - top) / 0.06, -30, 30)))
     path = 2 * half * (1 - under) + np.minimum(recess, 2 * half) * under
-    return np.where(x > 0, np.minimum(path, 2 * half), 0)
+    return np.asarray(np.where(x > 0, np.minimum(path, 2 * half), 0), dtype=np.float32)
 
 
-def _blob(
-    x: FloatArray, y: FloatArray, cx: float, cy: float, ax: float, ay: float, turn: float, depth: float
-) -> FloatArray:
-    u, v = x - cx, y - cy
-    c, s = np.cos(turn), np.sin(turn)
-    q = ((u * c + v * s) / ax) ** 2 + ((v * c - u * s) / ay) ** 2
-    return np.asarray(2 * depth * np.maximum(1 - q, 0) ** 0.4, dtype=np.float32)
+@dataclass(frozen=True, slots=True)
+class _Bulge:
+    """A chamber or a vessel seen from the front: an ellipse turned by ``turn`` rad, ``depth`` half its depth, cm."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+    turn: float
+    depth: float
+
+    def path(self, x: FloatArray, y: FloatArray) -> FloatArray:
+        u, v = x - self.x, y - self.y
+        c, s = np.cos(self.turn), np.sin(self.turn)
+        q = ((u * c + v * s) / self.half_width) ** 2 + ((v * c - u * s) / self.half_height) ** 2
+        return np.asarray(2 * self.depth * np.maximum(1 - q, 0) ** 0.4, dtype=np.float32)
 
 
 def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -86,12 +96,16 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     size = 1 + 0.12 * float(rng.normal())
     lie = float(rng.normal(0.7, 0.12))
     parts = [
-        _blob(x, y, 2.4 * k + shift, dome - 3.0 * k, 6.7 * k * h, 4.3 * k * h * size, lie, 7.2),  # ventricles
-        _blob(x, y, 1.6 * k + shift, dome - 6.6 * k, 3.4 * k * h, 4.6 * k, -0.25, 6.5),  # left atrium, its appendage
-        _blob(x, y, -0.7 * k + shift, dome - 4.6 * k, 2.8 * k * h, 5.3 * k * h, 0.1, 6.4),  # right atrium
-        _blob(x, y, 2.1 * k + shift, dome - 9.4 * k, 2.2 * k, 3.0 * k, 0.2, 4.6),  # pulmonary trunk
-        _blob(x, y, 2.0 * k + shift, 6.4 * k, (1.6 + 0.9 * who.age) * k, (1.7 + 0.6 * who.age) * k, 0, 3.2),  # arch
-        _blob(x, y, -1.9 * k + shift, 6.8 * k, 1.3 * k, 5.5 * k, -0.03, 1.6),  # superior vena cava
+        _Bulge(2.4 * k + shift, dome - 3.0 * k, 6.7 * k * h, 4.3 * k * h * size, lie, 7.2).path(x, y),  # ventricles
+        _Bulge(1.6 * k + shift, dome - 6.6 * k, 3.4 * k * h, 4.6 * k, -0.25, 6.5).path(
+            x, y
+        ),  # left atrium, its appendage
+        _Bulge(-0.7 * k + shift, dome - 4.6 * k, 2.8 * k * h, 5.3 * k * h, 0.1, 6.4).path(x, y),  # right atrium
+        _Bulge(2.1 * k + shift, dome - 9.4 * k, 2.2 * k, 3.0 * k, 0.2, 4.6).path(x, y),  # pulmonary trunk
+        _Bulge(2.0 * k + shift, 6.4 * k, (1.6 + 0.9 * who.age) * k, (1.7 + 0.6 * who.age) * k, 0, 3.2).path(
+            x, y
+        ),  # arch
+        _Bulge(-1.9 * k + shift, 6.8 * k, 1.3 * k, 5.5 * k, -0.03, 1.6).path(x, y),  # superior vena cava
     ]
     lean = float(rng.normal(0, 0.3))
     aorta = (1.15 + 0.4 * who.age) * k

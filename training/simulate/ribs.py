@@ -4,7 +4,7 @@ import numpy as np
 
 from training.simulate.canvas import Cloud, FloatArray, join
 from training.simulate.habitus import Habitus
-from training.simulate.solids import tube
+from training.simulate.solids import Section, tube
 
 __all__ = ["draw_ribs"]
 
@@ -26,7 +26,7 @@ def draw_ribs(rng: np.random.Generator, who: Habitus) -> Cloud:
                 continue  # a missing twelfth rib is common
             tilt = float(tilts[k]) * (1 + skew) + float(rng.normal(0, 0.012))
             curve, normal = _rib_curve(rng, who, k, side, tilt)
-            parts.append(_rib_bone(rng, curve, normal, k, stoutness * who.scale, shell))
+            parts.append(tube(rng, curve, _rib_section(rng, k, stoutness * who.scale, shell, normal)))
             if who.age > 0.5 and k < 10 and rng.random() < who.age - 0.2:
                 parts.append(_cartilage(rng, curve, k, who))
     parts.extend(_sternum(rng, who))
@@ -38,9 +38,9 @@ def _rib_curve(
 ) -> tuple[FloatArray, FloatArray]:
     centre, height = who.vertebra(k + 1)
     head_y = centre - 0.35 * height + float(rng.normal(0, 0.06))
-    depth = float(who.half_depth(np.float32(head_y + 2.5)))
+    depth = float(who.half_depth(head_y + 2.5))
     lateral_y = head_y + tilt * depth
-    width = float(who.half_width(np.float32(lateral_y))) * (0.84, 0.95, 0.99, 1, 1, 1, 1, 1, 0.99, 0.97, 0.93, 0.9)[k]
+    width = float(who.half_width(lateral_y)) * (0.84, 0.95, 0.99, 1, 1, 1, 1, 1, 0.99, 0.97, 0.93, 0.9)[k]
     start = np.arcsin(min(1.55 * who.scale / width, 0.9))
     end = np.deg2rad(ENDS_DEG[k] + rng.normal(0, 2.0))
     phi = np.linspace(start, end, 160)
@@ -49,34 +49,27 @@ def _rib_curve(
     z = depth * np.sign(np.cos(phi)) * np.abs(np.cos(phi)) ** 0.95
     y = head_y + tilt * (depth - z)
     y += -0.35 * who.scale * np.exp(-(((phi - 0.45) / 0.25) ** 2))  # the neck climbs before the angle
-    y += float(rng.normal(0.4, 0.35)) * np.sin(phi) ** 2 + float(rng.normal(0, 0.15)) * np.sin(
-        2 * phi + rng.uniform(0, 6)
-    )
+    y += float(rng.normal(0.4, 0.35)) * np.sin(phi) ** 2
+    y += float(rng.normal(0, 0.15)) * np.sin(2 * phi + rng.uniform(0, 6))
     bend = who.bend(np.full(1, head_y, np.float32))[0]
     curve = np.stack([side * x + bend, y, z], axis=1).astype(np.float32)
     normal = np.stack([side * x / width**2, np.full_like(x, -0.02), z / depth**2], axis=1)
-    if k == 0:
-        normal = np.stack(
-            [side * 0.3 * x / width, np.ones_like(x), np.zeros_like(x)], axis=1
-        )  # the first rib lies flat
+    if k == 0:  # the first rib lies flat
+        normal = np.stack([side * 0.3 * x / width, np.ones_like(x), np.zeros_like(x)], axis=1)
         normal = np.cross(normal, np.gradient(curve, axis=0))
     return curve, normal.astype(np.float32)
 
 
-def _rib_bone(
-    rng: np.random.Generator, curve: FloatArray, normal: FloatArray, k: int, stoutness: float, shell: float
-) -> Cloud:
+def _rib_section(rng: np.random.Generator, k: int, stoutness: float, shell: float, normal: FloatArray) -> Section:
     s = np.linspace(0, 1, 24)
     ripple = 1 + 0.035 * np.convolve(rng.normal(0, 1, 26), (0.5, 1, 0.5), "valid")
     profile = (0.8 + 0.25 * np.minimum(s / 0.12, 1) - 0.08 * np.exp(-(((s - 0.55) / 0.2) ** 2)) + 0.12 * s**6) * ripple
     taper = shell * (1.2 - 0.55 * s) * np.minimum(1, (1.04 - s) / 0.12)
-    return tube(
-        rng,
-        curve,
+    return Section(
         HALF_HEIGHT[k] * stoutness * profile,
         HALF_WIDTH[k] * stoutness * (0.95 + 0.1 * ripple - 0.1 * s),
-        width_axis=normal,
         shell_cm=np.maximum(taper, 0.02),
+        width_axis=normal,
         core=float(rng.uniform(0.08, 0.16)),
         shell_ripple=float(rng.uniform(-0.25, 0.35)),
     )
@@ -109,4 +102,4 @@ def _sternum(rng: np.random.Generator, who: Habitus) -> list[Cloud]:
     half = np.interp(s, [0, 0.08, 0.25, 0.32, 0.6, 0.85, 1], [2.0, 2.7, 1.7, 1.3, 1.8, 1.4, 0.5]) * who.scale * 0.95
     curve = np.stack([who.bend(y.astype(np.float32)), y, z], axis=1).astype(np.float32)
     across = np.array([0, 0, 1], np.float32)
-    return [tube(rng, curve, half, 0.5, width_axis=across, shell_cm=0.05, core=0.08, spacing_cm=0.06)]
+    return [tube(rng, curve, Section(half, 0.5, 0.05, across, core=0.08), spacing_cm=0.06)]

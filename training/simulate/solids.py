@@ -1,16 +1,18 @@
 """Bones as clouds of points: hollow tubes, solid slabs and thin plates."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from training.simulate.canvas import Cloud, FloatArray
+from training.simulate.canvas import Cloud, FloatArray, RealArray
 
-__all__ = ["BONE_DENSITY", "plate", "resample", "tube"]
+__all__ = ["BONE_DENSITY", "Section", "plate", "resample", "tube"]
 
 BONE_DENSITY = 1.92  # g/cm3, cortical bone (ICRU 44)
 CORE_RADII = (0.16, 0.42, 0.66, 0.88)  # rings that stand for the cancellous core
 
 
-def resample(curve: FloatArray, spacing_cm: float) -> tuple[FloatArray, FloatArray, float]:
+def resample(curve: RealArray, spacing_cm: float) -> tuple[FloatArray, FloatArray, float]:
     """Points (N, 3) along a polyline at even arc length, their fraction (N,) in [0, 1] and the step, cm."""
     steps = np.linalg.norm(np.diff(curve, axis=0), axis=1)
     arc = np.concatenate([[0.0], np.cumsum(steps)])
@@ -20,47 +22,50 @@ def resample(curve: FloatArray, spacing_cm: float) -> tuple[FloatArray, FloatArr
     return points.astype(np.float32), fraction.astype(np.float32), float(arc[-1] / n)
 
 
-def tube(
-    rng: np.random.Generator,
-    curve: FloatArray,
-    half_height_cm: FloatArray | float,
-    half_width_cm: FloatArray | float,
-    *,
-    width_axis: FloatArray,
-    shell_cm: FloatArray | float,
-    core: float = 0.12,
-    spacing_cm: float = 0.045,
-    squareness: float = 1.0,
-    shell_ripple: float = 0.0,
-) -> Cloud:
-    """A bone with a cortical shell and a cancellous core along a curve.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The cross-section of a bone.
 
-    Parameters
+    Attributes
     ----------
-    curve : (M, 3) polyline, cm.
-    half_height_cm, half_width_cm : semi-axes of the cross-section, constant or sampled evenly along the curve.
-    width_axis : (3,) or (M, 3), the direction of the half width (made orthogonal to the curve).
+    half_height_cm, half_width_cm : semi-axes, constant or sampled evenly along the curve.
     shell_cm : thickness of the cortical shell, constant or sampled evenly along the curve.
+    width_axis : (3,) or (M, 3), the direction of the half width (made orthogonal to the curve).
     core : volume fraction of mineralised bone in the core.
     squareness : exponent on sine and cosine; 1 an ellipse, less is boxier.
-    shell_ripple : how much thinner the shell is on one side (0 to 1), as on the lower border of a rib.
+    shell_ripple : how much thinner the shell is on one side (-1 to 1), as on the lower border of a rib.
     """
+
+    half_height_cm: RealArray | float
+    half_width_cm: RealArray | float
+    shell_cm: RealArray | float
+    width_axis: RealArray
+    core: float = 0.12
+    squareness: float = 1.0
+    shell_ripple: float = 0.0
+
+
+def tube(rng: np.random.Generator, curve: RealArray, section: Section, spacing_cm: float = 0.045) -> Cloud:
+    """A bone with a cortical shell and a cancellous core along a polyline (M, 3) in cm."""
     centre, fraction, step = resample(curve, spacing_cm)
-    hh, hw, shell = (_along(v, fraction) for v in (half_height_cm, half_width_cm, shell_cm))
-    height, width = _frame(centre, _along_axis(width_axis, fraction))
+    sizes = (section.half_height_cm, section.half_width_cm, section.shell_cm)
+    hh, hw, shell = (_along(v, fraction) for v in sizes)
+    frame = _frame(centre, _along_axis(section.width_axis, fraction))
     n_around = max(int(np.pi * (float(hh.max()) + float(hw.max())) / spacing_cm), 8)
-    parts = [_ring(rng, centre, height, width, hh - shell / 2, hw - shell / 2, n_around, squareness)]
-    ripple = 1 - shell_ripple * np.cos(parts[0][1])
-    girth = np.pi * (hh + hw) * (1.08 if squareness < 1 else 1.0)
+    parts = [_ring(rng, frame, (hh - shell / 2, hw - shell / 2), n_around, section.squareness)]
+    ripple = 1 - section.shell_ripple * np.cos(parts[0][1])
+    girth = np.pi * (hh + hw) * (1.08 if section.squareness < 1 else 1.0)
     masses = [BONE_DENSITY * ((shell * girth * step)[:, None] / n_around * ripple)]
     previous = 0.0
     for k, radius in enumerate(CORE_RADII):
         outer = (radius + CORE_RADII[k + 1]) / 2 if k + 1 < len(CORE_RADII) else 1.0
         inner_h, inner_w = np.maximum(hh - shell, 0.01), np.maximum(hw - shell, 0.01)
         n_core = max(n_around // 2, 6)
-        parts.append(_ring(rng, centre, height, width, inner_h * radius, inner_w * radius, n_core, squareness))
+        parts.append(_ring(rng, frame, (inner_h * radius, inner_w * radius), n_core, section.squareness))
         area = np.pi * inner_h * inner_w * (outer**2 - previous**2)
-        masses.append(np.broadcast_to((BONE_DENSITY * core * area * step / n_core)[:, None], (len(centre), n_core)))
+        masses.append(
+            np.broadcast_to((BONE_DENSITY * section.core * area * step / n_core)[:, None], (len(centre), n_core))
+        )
         previous = outer
     points = np.concatenate([p.reshape(-1, 3) for p, _ in parts])
     mass = np.concatenate([m.reshape(-1) for m in masses])
@@ -88,45 +93,43 @@ def plate(
     return Cloud(points.astype(np.float32), mass.astype(np.float32))
 
 
-def _along(value: FloatArray | float, fraction: FloatArray) -> FloatArray:
+def _along(value: RealArray | float, fraction: FloatArray) -> FloatArray:
     samples = np.atleast_1d(np.asarray(value, dtype=np.float32))
     return np.interp(fraction, np.linspace(0, 1, len(samples)), samples).astype(np.float32)
 
 
-def _along_axis(axis: FloatArray, fraction: FloatArray) -> FloatArray:
+def _along_axis(axis: RealArray, fraction: FloatArray) -> FloatArray:
     axes = np.atleast_2d(np.asarray(axis, dtype=np.float32))
     at = np.linspace(0, 1, len(axes))
     return np.stack([np.interp(fraction, at, axes[:, k]) for k in range(3)], axis=1).astype(np.float32)
 
 
-def _frame(centre: FloatArray, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _frame(centre: FloatArray, wanted: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The centre line with the directions of height and width, each (N, 3)."""
     tangent = np.gradient(centre, axis=0) if len(centre) > 1 else np.array([[0, 1, 0]], np.float32)
     tangent = tangent / (np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9)
     width = wanted - (wanted * tangent).sum(axis=1, keepdims=True) * tangent
     width = width / (np.linalg.norm(width, axis=1, keepdims=True) + 1e-9)
-    return np.cross(tangent, width).astype(np.float32), width.astype(np.float32)
+    return centre, np.cross(tangent, width).astype(np.float32), width.astype(np.float32)
 
 
 def _ring(
     rng: np.random.Generator,
-    centre: FloatArray,
-    height: FloatArray,
-    width: FloatArray,
-    half_height: FloatArray,
-    half_width: FloatArray,
+    frame: tuple[FloatArray, FloatArray, FloatArray],
+    half: tuple[RealArray, RealArray],
     n: int,
     squareness: float,
 ) -> tuple[FloatArray, FloatArray]:
-    angle = (np.arange(n, dtype=np.float32) + rng.random((len(centre), 1), dtype=np.float32)) * np.float32(
-        2 * np.pi / n
-    )
+    """Points (N, n, 3) on a surface around the centre line, and their angles (N, n) from the height axis."""
+    centre, height, width = frame
+    angle = np.arange(n, dtype=np.float32) + rng.random((len(centre), 1), dtype=np.float32)
+    angle *= np.float32(2 * np.pi / n)
     c, s = np.cos(angle), np.sin(angle)
     if squareness < 1:
         c, s = np.sign(c) * np.abs(c) ** squareness, np.sign(s) * np.abs(s) ** squareness
-    up = (half_height[:, None] * c)[..., None] * height[:, None, :]
-    out = (half_width[:, None] * s)[..., None] * width[:, None, :]
+    up = (half[0][:, None] * c)[..., None] * height[:, None, :]
+    out = (half[1][:, None] * s)[..., None] * width[:, None, :]
     # Rings at even steps would print a grid: every point slides along the curve by up to half a step.
-    slide = (rng.random((len(centre), n, 1), dtype=np.float32) - np.float32(0.5)) * np.gradient(centre, axis=0)[
-        :, None, :
-    ]
+    step = np.gradient(centre, axis=0)[:, None, :]
+    slide = (rng.random((len(centre), n, 1), dtype=np.float32) - np.float32(0.5)) * step
     return (centre[:, None, :] + up + out + slide).astype(np.float32), angle

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.simulate.canvas import Canvas, FloatArray
+from training.simulate.canvas import Canvas, FloatArray, RealArray
 from training.simulate.habitus import Habitus
 from training.simulate.lungs import Lungs, half_plane_depth
 
@@ -23,14 +24,32 @@ class _Twigs:
     radius: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Where vessels may go: the outline of one lung on the detector and the depth of the rib cage."""
+
+    who: Habitus
+    canvas: Canvas
+    outline: NDArray[np.bool_]
+
+    def holds(self, tip: FloatArray) -> NDArray[np.bool_]:
+        """Which of the points (N, 3) in cm lie in the lung: (N,) bool."""
+        column, row, _ = self.canvas.project(tip)
+        j = np.clip(column.astype(np.int32), 0, self.canvas.size - 1)
+        i = np.clip(row.astype(np.int32), 0, self.canvas.size - 1)
+        wide = np.maximum(self.who.half_width(tip[:, 1]), 0.1)
+        deep = half_plane_depth(self.who, tip[:, 1]) * np.sqrt(np.maximum(1 - (tip[:, 0] / wide) ** 2, 0))
+        return np.asarray(self.outline[i, j] & (np.abs(tip[:, 2]) < deep))
+
+
 def draw_vessels(rng: np.random.Generator, who: Habitus, canvas: Canvas, lungs: Lungs) -> FloatArray:
     """Path length (size, size) in cm through the blood vessels of both lungs."""
     wealth = float(rng.uniform(0.7, 1.1))
     points, radii, lengths = [], [], []
     for side, mask in ((-1.0, lungs.mask[0]), (1.0, lungs.mask[1])):
-        room = ndimage.binary_dilation(mask, iterations=2)
+        room = _Room(who, canvas, ndimage.binary_dilation(mask, iterations=2))
         for roots in (_arteries(rng, who, side, wealth), _veins(rng, who, side, wealth)):
-            for p, r, d in _grow(rng, who, canvas, room, roots, side):
+            for p, r, d in _grow(rng, room, roots):
                 points.append(p)
                 radii.append(r)
                 lengths.append(d)
@@ -42,7 +61,7 @@ def _arteries(rng: np.random.Generator, who: Habitus, side: float, wealth: float
     hilum = np.array([side * 3.7, 9.3 + (0.5 if side < 0 else -0.4), 0.5]) * k + rng.normal(0, 0.25, 3)
     angles = np.array([-1.35, -0.9, -0.3, 0.25, 0.7, 1.0, 1.2, 1.4, 1.0]) + rng.normal(0, 0.14, 9)
     sizes = np.array([0.27, 0.3, 0.24, 0.27, 0.36, 0.42, 0.46, 0.42, 0.34]) * wealth * k * rng.uniform(0.8, 1.15, 9)
-    return _spray(rng, hilum, angles, sizes, side, 0.55)
+    return _spray(rng, hilum, angles, sizes, side)
 
 
 def _veins(rng: np.random.Generator, who: Habitus, side: float, wealth: float) -> _Twigs:
@@ -50,25 +69,21 @@ def _veins(rng: np.random.Generator, who: Habitus, side: float, wealth: float) -
     atrium = np.array([side * 3.3, 11.8, 1.5]) * k + rng.normal(0, 0.25, 3)
     angles = np.array([-1.25, -0.85, -0.4, 0.1, 0.45, 0.7, 0.95]) + rng.normal(0, 0.15, 7)
     sizes = np.array([0.26, 0.28, 0.25, 0.27, 0.32, 0.35, 0.3]) * wealth * k * rng.uniform(0.8, 1.15, 7)
-    return _spray(rng, atrium, angles, sizes, side, 0.6)
+    return _spray(rng, atrium, angles, sizes, side)
 
 
-def _spray(
-    rng: np.random.Generator, at: FloatArray, angles: FloatArray, sizes: FloatArray, side: float, depth: float
-) -> _Twigs:
+def _spray(rng: np.random.Generator, at: RealArray, angles: RealArray, sizes: RealArray, side: float) -> _Twigs:
     """Main branches that leave one point at angles in the image plane (0 outwards, positive down)."""
-    z = rng.uniform(-depth, depth, len(angles))
+    z = rng.uniform(-0.58, 0.58, len(angles))
     towards = np.stack([side * np.cos(angles), np.sin(angles), z], axis=1)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     start = at + 0.5 * rng.normal(0, 0.4, (len(angles), 3)) + 0.3 * towards
     return _Twigs(start.astype(np.float32), towards.astype(np.float32), sizes.astype(np.float32))
 
 
-def _grow(
-    rng: np.random.Generator, who: Habitus, canvas: Canvas, room: np.ndarray, twigs: _Twigs, side: float
-) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
+def _grow(rng: np.random.Generator, room: _Room, twigs: _Twigs) -> list[tuple[RealArray, RealArray, RealArray]]:
     """Branch after branch until the twigs leave the lung or grow too thin; points, radii and lengths per generation."""
-    laid = []
+    laid: list[tuple[RealArray, RealArray, RealArray]] = []
     steps, thinnest = 6, 0.014
     for generation in range(22):
         n = len(twigs.radius)
@@ -83,20 +98,9 @@ def _grow(
         tip = twigs.at + length[:, None] * (twigs.towards + sway)
         towards = twigs.towards + 2 * sway
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        alive = _inside(who, canvas, room, tip, generation < 2) & (twigs.radius > thinnest)
+        alive = (room.holds(tip) | (generation < 2)) & (twigs.radius > thinnest)
         twigs = _split(rng, _Twigs(tip[alive], towards[alive], twigs.radius[alive]))
     return laid
-
-
-def _inside(who: Habitus, canvas: Canvas, room: np.ndarray, tip: FloatArray, young: bool) -> np.ndarray:
-    if young:
-        return np.ones(len(tip), bool)
-    column, row, _ = canvas.project(tip)
-    j = np.clip(column.astype(np.int32), 0, canvas.size - 1)
-    i = np.clip(row.astype(np.int32), 0, canvas.size - 1)
-    wide = np.maximum(who.half_width(tip[:, 1]), 0.1)
-    deep = half_plane_depth(who, tip[:, 1]) * np.sqrt(np.maximum(1 - (tip[:, 0] / wide) ** 2, 0))
-    return np.asarray(room[i, j] & (np.abs(tip[:, 2]) < deep))
 
 
 def _split(rng: np.random.Generator, parents: _Twigs) -> _Twigs:
