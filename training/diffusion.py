@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.fingerprint import fingerprint
 from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from model.sampler import predicted_x0
@@ -147,6 +148,7 @@ def train_diffusion(
         optimisation=training,
         loss=loss,
         validate=validate if real is not None else None,
-        provenance=provenance | {"bundle": bundle_facts(preset)},
+        provenance=provenance
+        | {"bundle": bundle_facts(preset), "autoencoder_sha256": fingerprint(autoencoder)},
     )
     return run_stage(stage, run)

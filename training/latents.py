@@ -17,7 +17,7 @@ from training.pairs import PairShards
 
 __all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins"]
 
-ZOOM = (0.8, 1.5)
+ZOOM = (0.85, 1.4)
 LARGEST_GRAIN = 0.03  # standard deviation of noise added to both twins, in units of [-1, 1]
 SHARD = 50
 FIELDS = ("condition", "soft", "layer")

@@ -13,6 +13,7 @@ __all__ = ["bsr_paper", "bsr_strict", "bsr_tone", "lung_mask", "mse", "psnr", "r
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 CURVE_POINTS = 48
+SMALLEST_LUNG = 0.03  # of the picture
 
 
 def mse(b: Image, g: Image) -> float:
@@ -90,23 +91,27 @@ def ribs_left(c: Image, b: Image, g: Image, mask: Mask) -> float:
 
 
 def lung_mask(image: Image, body: Mask) -> Mask:
-    """The two largest dark areas inside the body: crude, and good enough to count errors where ribs cross lung.
+    """The two largest dark areas that touch no edge: crude, and good enough to count errors where ribs cross lung.
 
     Parameters
     ----------
     image : radiograph or soft-tissue image, lungs dark.
-    body : where there is a picture (False in the letterbox).
+    body : where there is a picture; False in the letterbox.
 
     Returns
     -------
     Mask, empty where no plausible lung is found.
     """
     smooth = gaussian_filter(image, image.shape[0] / 100)
-    dark = body & (smooth < np.median(smooth[body]))
-    frame = binary_erosion(body, iterations=max(2, image.shape[0] // 100), border_value=0)
-    labels, count = label(dark & frame)
-    border = set(np.unique(labels[frame & ~binary_erosion(frame, border_value=0)]))
-    sizes = {index: int(np.sum(labels == index)) for index in range(1, count + 1) if index not in border}
-    chosen = sorted(sizes, key=lambda index: -sizes[index])[:2]
-    lungs = np.isin(labels, [index for index in chosen if sizes[index] > 0.02 * body.sum()])
-    return np.asarray(binary_fill_holes(lungs), dtype=bool)
+    inner = binary_erosion(body, iterations=max(2, image.shape[0] // 128))
+    rim = inner & ~binary_erosion(inner)
+    for share in (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2):  # air outside the patient joins the lungs at high thresholds
+        labels, count = label(inner & (smooth < np.quantile(smooth[body], share)))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1) / body.sum()
+        sizes[0] = 0
+        sizes[np.unique(labels[rim])] = 0
+        lungs = np.flatnonzero(sizes > SMALLEST_LUNG)
+        if len(lungs) >= 2:
+            chosen = lungs[np.argsort(-sizes[lungs])[:2]]
+            return np.asarray(binary_fill_holes(np.isin(labels, chosen)), dtype=bool)
+    return np.zeros_like(body)
