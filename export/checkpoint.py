@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from export.to_bundle import Network, Report, export_network
+from export.fingerprint import fingerprint
+from export.to_bundle import Network, Report, export_network, merged
 from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.bundle import Bundle
 from model.denoiser import Denoiser, DenoiserConfig
@@ -111,7 +112,9 @@ def export_bundle(run: Path, out: Path, *, force: bool = False, report: Report |
     known = dict(provenance.pop("bundle", {}))
     training = {"autoencoder": _kept(compression), "diffusion": _kept(diffusion)}
     named = {"name": run.resolve().name, "version": "0"}
-    return export_network(network, out, named | known | {"training": training} | facts, force=force, report=report)
+    return export_network(
+        network, out, merged(named | known | {"training": training}, facts), force=force, report=report
+    )
 
 
 def _network(compression: Checkpoint, diffusion: Checkpoint) -> Network:
@@ -124,6 +127,10 @@ def _network(compression: Checkpoint, diffusion: Checkpoint) -> Network:
         raise ConfigError("autoencoder and denoiser have different latent channels: they are not of one run")
     compression.fill(autoencoder)
     diffusion.fill(denoiser)
+    trained_on = (diffusion.meta.get("provenance") or {}).get("autoencoder_sha256")
+    if trained_on not in (None, fingerprint(autoencoder)):
+        # Latents of another autoencoder mean nothing to this denoiser, and parity would not notice.
+        raise ConfigError(f"the denoiser was trained on another autoencoder than the one in {compression.folder}")
     return Network(autoencoder, denoiser)
 
 

@@ -23,7 +23,7 @@ from pacs_node.engine.ort_engine import OrtEngine
 from pacs_node.engine.torch_engine import TorchEngine, rebuild
 from pacs_node.errors import ConfigError
 
-__all__ = ["Network", "export_network", "reexport_bundle"]
+__all__ = ["Network", "Report", "export_network", "merged", "reexport_bundle"]
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ def reexport_bundle(
     Parameters
     ----------
     source : a folder, or `default`.
-    changes : keys of ModelSpec to replace, as ``version="0.2"`` or ``precision="fp16"``.
+    changes : keys of ModelSpec to replace, as ``version="0.2"`` or ``fusion={"strength": 0.75}`` (its other keys
+        stay).
 
     Raises
     ------
@@ -101,8 +102,17 @@ def reexport_bundle(
     """
     bundle = load_bundle(source)
     network = Network(*rebuild(bundle))
-    facts = bundle.spec.model_dump(exclude={*_derived(network), "files"}) | changes
+    facts = merged(bundle.spec.model_dump(exclude={*_derived(network), "files"}), changes)
     return export_network(network, out, facts, force=force, report=report)
+
+
+def merged(facts: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``facts`` with ``changes``; a group such as ``fusion={"strength": 0.75}`` changes only the keys it names."""
+    joined = dict(facts)
+    for key, value in changes.items():
+        old = joined.get(key)
+        joined[key] = old | value if isinstance(old, dict) and isinstance(value, dict) else value
+    return joined
 
 
 def _plan(network: Network, facts: dict[str, Any]) -> ModelSpec:

@@ -148,7 +148,6 @@ def train_diffusion(
         optimisation=training,
         loss=loss,
         validate=validate if real is not None else None,
-        provenance=provenance
-        | {"bundle": bundle_facts(preset), "autoencoder_sha256": fingerprint(autoencoder)},
+        provenance=provenance | {"bundle": bundle_facts(preset), "autoencoder_sha256": fingerprint(autoencoder)},
     )
     return run_stage(stage, run)

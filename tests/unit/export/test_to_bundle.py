@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import export.to_bundle as export_module
 from export.checkpoint import export_bundle
+from export.fingerprint import fingerprint
 from export.parity import Bounds, Parity, measure, require
 from export.to_bundle import export_network, reexport_bundle
 from model.bundle import ROLES, Bundle, Role
@@ -39,7 +40,7 @@ def save_run(folder: Path) -> Path:
     known = {"grid": 64, "steps": 3, "offset_noise": 0.2, "clipping": {"kind": "none"}}
     for stage, module, provenance in (
         ("autoencoder", network.autoencoder, {}),
-        ("diffusion", network.denoiser, {"bundle": known}),
+        ("diffusion", network.denoiser, {"bundle": known, "autoencoder_sha256": fingerprint(network.autoencoder)}),
     ):
         best = folder / stage / "best"
         best.mkdir(parents=True)
@@ -172,6 +173,16 @@ def test_stages_laid_in_each_others_folder_are_refused(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run")
     shutil.copytree(run / "autoencoder", run / "diffusion", dirs_exist_ok=True)
     with pytest.raises(ConfigError, match="another stage"):
+        export_bundle(run, tmp_path / "bundle")
+
+
+def test_a_denoiser_of_another_autoencoder_is_refused(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run")
+    weights = run / "autoencoder" / "best" / "weights.safetensors"
+    tensors = load_file(weights)
+    tensors["encoder.1.weight"][0] += 0.01
+    save_file(tensors, weights)
+    with pytest.raises(ConfigError, match="another autoencoder"):
         export_bundle(run, tmp_path / "bundle")
 
 
