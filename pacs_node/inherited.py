@@ -189,7 +189,24 @@ def image_description(source: Dataset) -> Elements:
         defaults.append(("PixelSpacingCalibrationDescription", b"Not described by the source"))
     for keyword, value in defaults:
         copied.setdefault(Tag(keyword), element(keyword, value))
+    _settle_side(copied)
     return copied | _lossy_history(source)
+
+
+def _settle_side(copied: Elements) -> None:
+    """Say the side once, where C.7.3.1.1.1 allows it: Laterality is for paired body parts without ImageLaterality.
+
+    A chest is not paired, so the side of a chest moves to ImageLaterality, which any body part may have; LUNG, RIB and
+    the like must have a Laterality, which is empty where nobody says which.
+    """
+    series, image = Tag("Laterality"), Tag("ImageLaterality")
+    side = copied.pop(series, None)
+    if image in copied:
+        return
+    if values(copied[Tag("BodyPartExamined")]) != [b"CHEST"]:
+        copied[series] = side or element(series, b"")
+    elif side is not None:
+        copied[image] = element(image, side.value or b"")
 
 
 def is_lossy(source: Dataset) -> bool:

@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from model.bundle import Bundle, FileSpec, ModelSpec
 from pacs_node.records import Inference
 from pacs_node.verbatim import element
 
-__all__ = ["CREATED_AT", "bundle", "code", "inference", "reread", "source", "with_bytes"]
+__all__ = ["CREATED_AT", "PIXELS", "bundle", "code", "inference", "reread", "source", "with_bytes", "write_instance"]
 
 CREATED_AT = datetime(2026, 11, 21, 22, 15, 30, 123456, tzinfo=UTC)
+PIXELS = np.arange(63 * 65, dtype="<u2").reshape(63, 65)  # 12 bit
 ROWS, COLUMNS = 301, 257  # odd and rectangular
 
 
@@ -105,6 +112,31 @@ def source(
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     return reread(ds)
+
+
+def write_instance(
+    path: Path, sop_class_uid: str = SecondaryCaptureImageStorage, transfer_syntax_uid: str = ExplicitVRLittleEndian
+) -> Path:
+    """A small 12-bit instance of any class, with a Japanese name and the pixels `PIXELS`, saved in the syntax."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    ds.SOPClassUID = UID(sop_class_uid)
+    ds.SOPInstanceUID = generate_uid()
+    ds.PatientName = "Yamada^Tarou=山田^太郎"
+    ds.PatientID = "p1"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = PIXELS.shape
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.PixelData = PIXELS.tobytes()
+    ds["PixelData"].VR = "OW"
+    if UID(transfer_syntax_uid).is_compressed:
+        ds.compress(transfer_syntax_uid, generate_instance_uid=False)
+    ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    ds.save_as(path, enforce_file_format=True)
+    return path
 
 
 def reread(ds: Dataset) -> Dataset:

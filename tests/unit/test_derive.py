@@ -262,6 +262,16 @@ def test_view_and_side_are_carried_where_they_are_legal() -> None:
     assert "ViewModifierCodeSequence" not in made.ViewCodeSequence[0]
 
 
+def test_a_side_is_said_once_and_where_it_may_be_said() -> None:
+    chest = companion_of(source(Laterality="R"))
+    assert "Laterality" not in chest  # a chest is not paired
+    assert chest.ImageLaterality == "R"
+    lung = companion_of(source(BodyPartExamined="LUNG", Laterality="R"))
+    assert lung.Laterality == "R"
+    assert "ImageLaterality" not in lung
+    assert raw_bytes(companion_of(source(BodyPartExamined="RIB")), "Laterality") == b""
+
+
 @pytest.mark.parametrize("body_part", [None, ""])
 def test_what_passed_the_gate_without_a_body_part_is_a_chest(body_part: str | None) -> None:
     assert companion_of(source(BodyPartExamined=body_part)).BodyPartExamined == "CHEST"

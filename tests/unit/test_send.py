@@ -9,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
-    UID,
     ComputedRadiographyImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
     SecondaryCaptureImageStorage,
-    generate_uid,
 )
 from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.association import Association
@@ -28,34 +25,10 @@ from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ign
 
 from pacs_node.config import Peer
 from pacs_node.send import StoreKind, echo, find_files, send_files, store
+from tests.sources import PIXELS, write_instance
 
 TIMEOUT_S = 2.0  # long enough for a loopback answer on a busy machine
-PIXELS = np.arange(63 * 65, dtype="<u2").reshape(63, 65)  # 12 bit
 Handler = Callable[[evt.Event], int]
-
-
-def write_instance(
-    path: Path, sop_class_uid: str = SecondaryCaptureImageStorage, transfer_syntax_uid: str = ExplicitVRLittleEndian
-) -> Path:
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
-    ds.SOPClassUID = UID(sop_class_uid)
-    ds.SOPInstanceUID = generate_uid()
-    ds.PatientName = "Yamada^Tarou=山田^太郎"
-    ds.PatientID = "p1"
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.Rows, ds.Columns = PIXELS.shape
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-    ds.PixelData = PIXELS.tobytes()
-    ds["PixelData"].VR = "OW"
-    if UID(transfer_syntax_uid).is_compressed:
-        ds.compress(transfer_syntax_uid, generate_instance_uid=False)
-    ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-    ds.save_as(path, enforce_file_format=True)
-    return path
 
 
 @contextlib.contextmanager
