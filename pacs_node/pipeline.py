@@ -92,6 +92,8 @@ def run_network(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -
     layer = predicted_bone(grid_image.pixels, engine, steps, seed)
     layer = shaped_layer(layer, grid_image.placement, engine.spec.fusion)
     bone_layer = from_grid(layer, grid_image, rows, columns)
+    if engine.spec.fusion.highpass_px == 0:
+        np.maximum(bone_layer, 0.0, out=bone_layer)  # interpolation undershoots beside edges: never add brightness
     if radiograph.padding is not None:
         bone_layer[radiograph.padding] = 0.0
     return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)

@@ -48,6 +48,15 @@ def test_fusion_of_the_bundle_is_applied() -> None:
     assert np.abs(run_network(source, BoneFromDecoder(flat, 0.2), 0, seed=5).bone_layer).max() < 1e-6
 
 
+def test_companion_is_nowhere_brighter_than_its_source() -> None:
+    layer = np.where(np.random.default_rng(3).random((256, 256)) > 0.5, 0.4, -0.4).astype(np.float32)
+    source = radiograph(scene(700, 600))
+    inference = run_network(source, BoneFromDecoder(described_bundle(), layer), 0, seed=5)
+    assert (inference.soft_tissue <= quantised(source.pixels, 12)).all()
+    assert inference.bone_layer.min() == 0
+    assert inference.bone_layer.max() > 0.1
+
+
 def test_padding_is_neither_changed_nor_counted_as_bone() -> None:
     padding = np.zeros((300, 300), bool)
     padding[:60] = True
