@@ -14,12 +14,12 @@ from training.simulate.pair import simulate_pair
 __all__ = ["sample_dataset", "write_sample"]
 
 BITS_STORED = 12
-GRID = 1024  # px, on which the image is formed before it is brought to the size of a detector
+GRID = 1024  # px at most, on which the image is formed before it is brought to the size of a detector
 FIELD_CM = 35.0
 NAMESPACE = uuid.UUID("8d0a4a0e-5d2c-5a57-9f0d-2f4f9b6f6c11")
 
 
-def write_sample(path: Path, seed: int = 0, size: tuple[int, int] = (2140, 1760)) -> Dataset:
+def write_sample(path: Path, seed: int = 3, size: tuple[int, int] = (2140, 1760)) -> Dataset:
     """Write a phantom radiograph to ``path`` and return its data set.
 
     Parameters
@@ -38,7 +38,7 @@ def write_sample(path: Path, seed: int = 0, size: tuple[int, int] = (2140, 1760)
     return ds
 
 
-def sample_dataset(seed: int = 0, size: tuple[int, int] = (2140, 1760)) -> Dataset:
+def sample_dataset(seed: int = 3, size: tuple[int, int] = (2140, 1760)) -> Dataset:
     """The data set of `write_sample`, with its file meta information."""
     rows, columns = size
     if min(rows, columns) < 64:
@@ -61,13 +61,14 @@ def _uid(*parts: object) -> str:
 
 def _pixels(seed: int, rows: int, columns: int) -> NDArray[np.uint16]:
     """P-values at 12 bits (rows, columns), cut from the middle of the simulated square."""
-    cxr = simulate_pair(seed, GRID).cxr
+    grid = min(GRID, -(-max(rows, columns) // 64) * 64)
+    cxr = simulate_pair(seed, grid).cxr
     share = min(rows, columns) / max(rows, columns)
-    trim = int(GRID * (1 - share) / 2)
-    part = cxr[:, trim : GRID - trim] if rows >= columns else cxr[trim : GRID - trim, :]
+    trim = int(grid * (1 - share) / 2)
+    part = cxr[:, trim : grid - trim] if rows >= columns else cxr[trim : grid - trim, :]
     fine = ndimage.zoom(part, (rows / part.shape[0], columns / part.shape[1]), order=1, grid_mode=True, mode="nearest")
     top = 2**BITS_STORED - 1
-    return np.rint(np.clip(fine, 0, 1) * top).astype(np.uint16)
+    return np.asarray(np.rint(np.clip(fine, 0, 1) * top), dtype=np.uint16)
 
 
 def _patient_and_study(ds: Dataset, seed: int, size: tuple[int, int]) -> None:
@@ -93,7 +94,6 @@ def _series_and_equipment(ds: Dataset, seed: int) -> None:
     ds.BodyPartExamined = "CHEST"
     ds.ViewPosition = "PA"
     ds.PatientOrientation = ["L", "F"]
-    ds.Laterality = ""
     ds.Manufacturer = "pacs-node"
     ds.ManufacturerModelName = "Procedural phantom"
     ds.DeviceSerialNumber = f"{seed:04d}"
