@@ -133,17 +133,30 @@ def audit(
     _leave(run(config, study=study, limit=limit, as_json=json))
 
 
-@app.command("export-onnx", epilog=f"{EXAMPLES}pacs-node export-onnx --checkpoint runs/first -o my-bundle")
+@app.command(
+    "export-onnx",
+    epilog=f"{EXAMPLES}pacs-node export-onnx --checkpoint runs/first -o my-bundle\n\n"
+    "pacs-node export-onnx --bundle default -o smaller --precision fp16",
+)
 def export_onnx(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder of a training run.")] = None,
     bundle: Annotated[str | None, typer.Option("--bundle", help='A bundle to export anew, or "default".')] = None,
-    precision: Annotated[str, typer.Option("--precision", help="How weights are stored: fp32 or fp16.")] = "fp32",
+    precision: Annotated[str | None, typer.Option("--precision", help="How weights are stored: fp32 or fp16.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the model; else the source's.")] = None,
+    model_version: Annotated[str | None, typer.Option("--model-version", help="Its version.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, max=1000, help="Network evaluations.")] = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also into a folder with other files, which are kept.")
+    ] = False,
+    json: Json = False,
 ) -> None:
     """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle."""
-    from pacs_node.commands.export_onnx import run
+    from pacs_node.commands.export_onnx import Source, run
 
-    _leave(run(output, checkpoint=checkpoint, bundle=bundle, precision=precision))
+    facts = {"precision": precision, "name": name, "version": model_version, "steps": steps}
+    _leave(run(output, Source(checkpoint, bundle), facts, force=force, as_json=json))
 
 
 @app.command(epilog=f"{EXAMPLES}pacs-node demo\n\npacs-node demo --out /tmp/demo --seed 7")

@@ -37,7 +37,8 @@ def run(out: Path, *, seed: int, as_json: bool) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskFull(f"{out} cannot be made: {error.strerror}") from error
-    steps = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=stderr(), transient=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    steps = Progress(*columns, console=stderr(), transient=True)
     with steps:
         task = steps.add_task("simulating a radiograph")
         ds, soft = sample_dicom(seed)

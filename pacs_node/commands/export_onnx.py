@@ -1,0 +1,67 @@
+"""`pacs-node export-onnx`: a training run or another bundle -> a bundle that the service can open."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.checkpoint import export_bundle
+from export.parity import Parity
+from export.to_bundle import Report, reexport_bundle
+from model.bundle import Bundle
+from pacs_node.commands.terminal import print_json, say, stdout, table
+from pacs_node.errors import ConfigError
+
+__all__ = ["Source", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Exactly one of the two: a training run, or a bundle (a folder, or `default`)."""
+
+    checkpoint: Path | None
+    bundle: str | None
+
+    def export(self, output: Path, changes: dict[str, Any], report: Report, *, force: bool) -> Bundle:
+        """Write the bundle; raises ConfigError when none or both sources are given."""
+        if self.checkpoint is not None and self.bundle is None:
+            return export_bundle(self.checkpoint, output, force=force, report=report, **changes)
+        if self.bundle is not None and self.checkpoint is None:
+            return reexport_bundle(self.bundle, output, force=force, report=report, **changes)
+        raise ConfigError("give either --checkpoint (a training run) or --bundle (a folder, or default)")
+
+
+def run(output: Path, source: Source, facts: dict[str, Any], *, force: bool, as_json: bool) -> int:
+    """Export, measure that the graphs compute what the modules compute, and say what was written.
+
+    Parameters
+    ----------
+    facts : keys of ModelSpec; what is None keeps the value of the source.
+
+    Raises
+    ------
+    ConfigError
+        None or both sources, an unusable source, or other files in ``output``.
+    ModelError
+        The exported network does not compute what the trained one computes.
+    """
+    changes = {key: value for key, value in facts.items() if value is not None}
+    measured: dict[str, str] = {}
+
+    def report(what: str, parity: Parity) -> None:
+        measured[what] = str(parity)
+        say(f"{what}: {parity}")
+
+    made = source.export(output, changes, report, force=force)
+    written = {
+        "bundle": str(made.folder),
+        "name": f"{made.spec.name} {made.spec.version}",
+        "digest": made.digest,
+        "bytes": sum(file.bytes for file in made.spec.files.values()),
+        "steps": made.spec.steps,
+        "precision": made.spec.precision,
+    }
+    if as_json:
+        print_json({**written, "parity": measured})
+    else:
+        stdout().print(table(("what", "value"), list(written.items())))
+    return 0
