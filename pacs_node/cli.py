@@ -164,7 +164,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the radiograph, the companion and the PNG.")] = Path(
         "demo"
     ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated patient.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated patient.")] = 3,
     *,
     json: Json = False,
 ) -> None:

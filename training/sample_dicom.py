@@ -1,6 +1,7 @@
 """A simulated chest radiograph as a Computed Radiography file: what the demonstration sends, about nobody."""
 
 import uuid
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from scipy import ndimage
 
-from training.simulate.pair import simulate_pair
+from training.simulate.pair import SimulatedPair, simulate_pair
 
-__all__ = ["sample_dataset", "write_sample"]
+__all__ = ["sample_dataset", "sample_soft", "write_sample"]
 
 BITS_STORED = 12
 GRID = 1024  # px at most, on which the image is formed before it is brought to the size of a detector
@@ -59,16 +60,31 @@ def _uid(*parts: object) -> str:
     return f"2.25.{uuid.uuid5(NAMESPACE, '/'.join(map(str, parts))).int}"
 
 
+def sample_soft(seed: int = 3, size: tuple[int, int] = (2140, 1760)) -> NDArray[np.float32]:
+    """The truth beside `sample_dataset`: the same image without bone, (rows, columns) P-values in [0, 1]."""
+    return _framed(_pair(seed, size).soft, size)
+
+
 def _pixels(seed: int, rows: int, columns: int) -> NDArray[np.uint16]:
-    """P-values at 12 bits (rows, columns), cut from the middle of the simulated square."""
-    grid = min(GRID, -(-max(rows, columns) // 64) * 64)
-    cxr = simulate_pair(seed, grid).cxr
-    share = min(rows, columns) / max(rows, columns)
-    trim = int(grid * (1 - share) / 2)
-    part = cxr[:, trim : grid - trim] if rows >= columns else cxr[trim : grid - trim, :]
-    fine = ndimage.zoom(part, (rows / part.shape[0], columns / part.shape[1]), order=1, grid_mode=True, mode="nearest")
+    """P-values at 12 bits (rows, columns)."""
+    fine = _framed(_pair(seed, (rows, columns)).cxr, (rows, columns))
     top = 2**BITS_STORED - 1
     return np.asarray(np.rint(np.clip(fine, 0, 1) * top), dtype=np.uint16)
+
+
+@lru_cache(maxsize=1)  # both twins are asked for one after the other, and take seconds to form
+def _pair(seed: int, size: tuple[int, int]) -> SimulatedPair:
+    return simulate_pair(seed, min(GRID, -(-max(size) // 64) * 64))
+
+
+def _framed(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The middle of the simulated square, at the size of a detector."""
+    rows, columns = size
+    grid = image.shape[0]
+    trim = int(grid * (1 - min(size) / max(size)) / 2)
+    part = image[:, trim : grid - trim] if rows >= columns else image[trim : grid - trim, :]
+    zoom = (rows / part.shape[0], columns / part.shape[1])
+    return np.asarray(ndimage.zoom(part, zoom, order=1, grid_mode=True, mode="nearest"), dtype=np.float32)
 
 
 def _patient_and_study(ds: Dataset, seed: int, size: tuple[int, int]) -> None:

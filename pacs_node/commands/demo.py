@@ -31,7 +31,7 @@ def run(out: Path, *, seed: int, as_json: bool) -> int:
     Retriable
         The node did not start, did not take the radiograph, or no companion came.
     """
-    from training.sample_dicom import sample_dicom  # noqa: PLC0415 (the one way up that the contracts allow)
+    from training.sample_dicom import sample_soft, write_sample  # noqa: PLC0415 (the one way up that the contracts allow)
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -41,12 +41,11 @@ def run(out: Path, *, seed: int, as_json: bool) -> int:
     steps = Progress(*columns, console=stderr(), transient=True)
     with steps:
         task = steps.add_task("simulating a radiograph")
-        ds, soft = sample_dicom(seed)
-        ds.save_as(out / "radiograph.dcm", enforce_file_format=True)
+        ds = write_sample(out / "radiograph.dcm", seed)
         steps.update(task, description="starting a PACS and a node on this machine")
         facts = _round_trip(ds, out, lambda told: steps.update(task, description=told))
         steps.update(task, description="drawing the picture")
-        facts |= _compare(out, soft)
+        facts |= _compare(out, sample_soft(seed))
     if as_json:
         print_json(facts)
     else:
