@@ -27,8 +27,9 @@ class Bounds:
 # float32 sums in another order: about 5e-6 was measured between torch and ONNX Runtime; 1e-3 leaves room for deeper
 # networks and is still 1/30 of a grey level of an 8-bit image.
 RUNTIME_BOUNDS = Bounds(max_abs_error=1e-3, decoded_psnr_db=80.0)
-# Half precision rounds each weight by up to 2**-11: about 65 dB; 50 dB is an error of 1/3 of a percent of the range.
-STORAGE_BOUNDS = Bounds(max_abs_error=0.5, decoded_psnr_db=50.0)
+# Half precision rounds each weight by up to 2**-11: latents move by about 1e-3 and the image by 90 to 105 dB. 50 dB is
+# an error of 1/3 of a percent of the range; single latents may move further than that shows.
+STORAGE_BOUNDS = Bounds(max_abs_error=0.1, decoded_psnr_db=50.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,8 @@ def _session(bundle: Bundle, role: Role, device: Device, threads: int) -> ort.In
         raise _translated(error, f"opening {bundle.path(role)}") from error
     if device is Device.CUDA and CUDA not in session.get_providers():
         raise ModelError(
-            'ONNX Runtime could not start CUDA: check its CUDA and cuDNN versions, or set model.device = "cpu"'
+            "ONNX Runtime could not start CUDA: pip install 'onnxruntime-gpu[cuda,cudnn]' brings its libraries; "
+            'or set model.device = "cpu"'
         )
     return session
 
