@@ -67,7 +67,7 @@ def _stand(rng: np.random.Generator, who: Habitus, size: int) -> Canvas:
     source = float(rng.uniform(90, 140)) * -1 if who.supine else float(rng.uniform(165, 190))
     return Canvas(
         size=size,
-        fov_cm=float(rng.uniform(37.0, 44.0)) * max(who.scale, 0.95),
+        fov_cm=float(rng.uniform(35.5, 42.0)) * max(who.scale, 0.95),
         centre_cm=(float(rng.normal(0, 0.8)), 11.5 * who.scale + float(rng.normal(0, 1.0))),
         yaw_rad=float(rng.normal(0, 0.08 if who.supine else 0.035)),
         lordosis=float(rng.normal(0.08 if who.supine else 0.0, 0.07)),

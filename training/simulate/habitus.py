@@ -47,7 +47,9 @@ class Habitus:
     def half_width(self, y: RealArray | float) -> FloatArray:
         """Half the width of the rib cage at the height y, cm; 0 above the apex."""
         u = np.clip((y + 1.0 * self.scale) / self.cage_height, 0, 1)
-        return np.asarray(self.cage_half_width * (1 - (1 - u) ** 2.5) ** self.cage_power, dtype=np.float32)
+        dome = np.sqrt(np.minimum(u / 0.03, 1))  # the apex is round, not a point
+        share = 0.2 + 0.8 * (1 - (1 - u) ** 2.5) ** self.cage_power
+        return np.asarray(self.cage_half_width * share * dome, dtype=np.float32)
 
     def half_depth(self, y: RealArray | float) -> FloatArray:
         """Half the depth of the rib cage at the height y, cm; 0 above the apex."""
@@ -78,7 +80,7 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
         cage_half_width=float(rng.normal(13.0, 0.7)) * scale + 0.12 * inspiration,
         cage_half_depth=float(rng.normal(9.0, 0.8)) * scale,
         cage_height=float(rng.uniform(16.5, 21.0)) * scale,
-        cage_power=float(rng.uniform(0.5, 0.68)),
+        cage_power=float(rng.uniform(0.55, 0.75)),
         wall=1.4 + 3.6 * fat,
         rib_tilt=float(np.clip(rng.normal(0.58, 0.1) - 0.03 * inspiration, 0.3, 0.9)),
         dome_right=dome_right,

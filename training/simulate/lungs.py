@@ -45,10 +45,10 @@ def half_plane_depth(who: Habitus, y: FloatArray) -> FloatArray:
 
 
 def _one_lung(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray, dome: float) -> FloatArray:
-    outer = np.maximum(who.half_width(y) - float(rng.uniform(0.45, 0.75)), 0.01)
+    outer = np.maximum(who.half_width(y) - float(rng.uniform(0.25, 0.55)), 0.01)
     half = half_plane_depth(who, y) * np.maximum(1 - np.abs(x / outer) ** 2.3, 0) ** (1 / 2.3)
     middle = (0.46 + 0.05 * rng.random()) * who.cage_half_width
-    lateral, medial = float(rng.uniform(3.0, 5.2)), float(rng.uniform(0.8, 2.2))
+    lateral, medial = float(rng.uniform(3.0, 5.2)), float(rng.uniform(0.3, 1.2))
     u = (x - middle) / (0.5 * who.cage_half_width)
     top = dome + np.where(u > 0, lateral, medial) * u**2
     top = top + float(rng.normal(0, 0.25)) * np.sin(2.5 * u + float(rng.uniform(0, 6)))
@@ -96,11 +96,12 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     size = 1 + 0.12 * float(rng.normal())
     lie = float(rng.normal(0.7, 0.12))
     parts = [
-        _Bulge(2.4 * k + shift, dome - 3.0 * k, 6.7 * k * h, 4.3 * k * h * size, lie, 7.2).path(x, y),  # ventricles
-        _Bulge(1.6 * k + shift, dome - 6.6 * k, 3.4 * k * h, 4.6 * k, -0.25, 6.5).path(
+        _Bulge(2.4 * k + shift, dome - 2.6 * k, 6.0 * k * h, 3.8 * k * h * size, lie, 7.2).path(x, y),  # ventricles
+        _Bulge(2.5 * k + shift, dome - 5.0 * k, 3.3 * k * h, 6.0 * k, -0.42, 6.8).path(x, y),  # the left border
+        _Bulge(1.5 * k + shift, dome - 6.6 * k, 2.9 * k * h, 4.6 * k, -0.25, 6.5).path(
             x, y
         ),  # left atrium, its appendage
-        _Bulge(-0.7 * k + shift, dome - 4.6 * k, 2.8 * k * h, 5.3 * k * h, 0.1, 6.4).path(x, y),  # right atrium
+        _Bulge(-0.7 * k + shift, dome - 4.0 * k, 2.5 * k * h, 5.2 * k * h, 0.1, 6.4).path(x, y),  # right atrium
         _Bulge(2.1 * k + shift, dome - 9.4 * k, 2.2 * k, 3.0 * k, 0.2, 4.6).path(x, y),  # pulmonary trunk
         _Bulge(2.0 * k + shift, 6.4 * k, (1.6 + 0.9 * who.age) * k, (1.7 + 0.6 * who.age) * k, 0, 3.2).path(
             x, y
@@ -147,7 +148,7 @@ def _bubble(rng: np.random.Generator, canvas: Canvas, cx: float, cy: float, radi
     u, v = x - cx, y - cy
     angle = np.arctan2(v, u)
     edge = radius * (
-        1 + sum(float(rng.normal(0, 0.09)) * np.cos(m * angle + float(rng.uniform(0, 6))) for m in range(2, 6))
+        1 + sum(float(rng.normal(0, 0.06)) * np.cos(m * angle + float(rng.uniform(0, 6))) for m in range(2, 6))
     )
     q = (u / (edge * float(rng.uniform(0.9, 1.6)))) ** 2 + (v / (edge * float(rng.uniform(0.6, 1.0)))) ** 2
-    return np.asarray(float(rng.uniform(1.0, 4.0)) * np.maximum(1 - q, 0) ** 0.5, dtype=np.float32)
+    return np.asarray(float(rng.uniform(0.5, 2.8)) * np.maximum(1 - q, 0) ** 0.5, dtype=np.float32)

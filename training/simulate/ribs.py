@@ -16,7 +16,7 @@ HALF_WIDTH = (0.50, 0.36, 0.35, 0.36, 0.37, 0.37, 0.37, 0.36, 0.35, 0.33, 0.29, 
 def draw_ribs(rng: np.random.Generator, who: Habitus) -> Cloud:
     """All ribs and the sternum of one person."""
     stoutness = float(rng.normal(1.14, 0.1)) * (0.92 if who.female else 1.02)
-    shell = float(rng.uniform(0.07, 0.13)) * who.bone_density
+    shell = float(rng.uniform(0.05, 0.11)) * who.bone_density
     tilts = who.rib_tilt * (1 + rng.normal(0, 0.03, 12).cumsum() * 0.4)
     parts: list[Cloud] = []
     for side in (-1.0, 1.0):
@@ -70,7 +70,7 @@ def _rib_section(rng: np.random.Generator, k: int, stoutness: float, shell: floa
         HALF_WIDTH[k] * stoutness * (0.95 + 0.1 * ripple - 0.1 * s),
         shell_cm=np.maximum(taper, 0.02),
         width_axis=normal,
-        core=float(rng.uniform(0.08, 0.16)),
+        core=float(rng.uniform(0.12, 0.25)),
         shell_ripple=float(rng.uniform(-0.25, 0.35)),
     )
 
