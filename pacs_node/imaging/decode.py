@@ -1,8 +1,11 @@
 """Stored values out of PixelData, whatever encoded them; nothing is allocated before the header was believed.
 
 The frame is decoded by pydicom's decoders, one plugin after the other in a fixed order, because each of them refuses
-streams that another one reads. Bits outside BitsStored are dropped here and not by pydicom, which assumes that HighBit
-is BitsStored - 1 and leaves the unused bits of compressed pixels alone.
+streams that another one reads. GDCM is not among them: damaged JPEG-LS and JPEG 2000 streams make it end the whole
+process (a C++ exception that nobody catches), and it reads nothing that the others do not.
+
+Bits outside BitsStored are dropped here and not by pydicom, which assumes that HighBit is BitsStored - 1 and leaves the
+unused bits of compressed pixels alone.
 """
 
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 256
 
 # The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins.
-_PLUGINS = ("pylibjpeg", "pyjpegls", "gdcm", "pillow", "pydicom")
+_PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom")
 _IMAGE_PIXEL = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -138,13 +141,13 @@ def _decoder(ds: Dataset) -> Decoder:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         decoder = None
-    if decoder is None or not decoder.is_available:
+    if decoder is None or not (decoder.is_native or set(_PLUGINS) & set(decoder.available_plugins)):
         raise Rejected(ReasonCode.TRANSFER_SYNTAX_UNSUPPORTED, "no installed decoder reads this transfer syntax")
     return decoder
 
 
 def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic] | None:
-    plugins = [name for name in _PLUGINS if name in decoder.available_plugins] or [""]  # "": native, needs no plugin
+    plugins = [""] if decoder.is_native else [name for name in _PLUGINS if name in decoder.available_plugins]
     for plugin in plugins:
         try:
             # raw: no colour conversion; the unused bits are ours to drop
