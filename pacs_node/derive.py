@@ -3,7 +3,9 @@
 What it takes over is in `pacs_node.inherited`, where it comes from in `pacs_node.provenance`.
 """
 
+import copy
 import hashlib
+import logging
 from datetime import datetime, tzinfo
 
 import numpy as np
@@ -38,6 +40,8 @@ from pacs_node.verbatim import element, raw_bytes, raw_elements, stamp, text
 from pacs_node.verify import verify_companion
 
 __all__ = ["IMAGE_TYPE", "Recipe", "companion_uids", "derive", "pixel_sha256", "verify_companion"]
+
+log = logging.getLogger(__name__)
 
 IMAGE_TYPE = ("DERIVED", "SECONDARY", "SOFT_TISSUE")  # the third value is ours: bone has been taken out
 # Each with its encoder: GDCM, which pydicom would try first, ends the whole process on an RLE frame of odd length.
@@ -167,24 +171,31 @@ def _series_and_instance(source: Dataset, settings: OutputSettings) -> Elements:
     """Attributes that depend on the source or whose text depends on its character set."""
     modality = text(source, "Modality") if settings.modality == "source" else settings.modality
     number = text(source, "InstanceNumber")
-    copies: list[RawDataElement] = [
+    elements: list[RawDataElement] = [
         element("Modality", (modality if _is_code_string(modality) else "OT").encode()),
         element("SeriesDescription", _in_character_set_of(source, settings.series_description)),
         element("SeriesNumber", str(settings.series_number).encode()),
         element("InstanceNumber", (number if number.isdecimal() and len(number) <= 9 else "1").encode()),
     ]
-    return {copy.tag: copy for copy in copies}
+    return {each.tag: each for each in elements}
 
 
 def _compressed(companion: Dataset, wanted: StoredSyntax) -> Dataset:
-    """The same object with its pixels in a lossless compressed syntax; decoded again to be sure."""
+    """The same object with its pixels in a lossless compressed syntax; uncompressed where the encoder cannot do it.
+
+    OpenJPEG, for one, refuses images of less than 64 pixels. The pixels are decoded again to be sure.
+    """
     if wanted is StoredSyntax.EXPLICIT:
         return companion
-    expected = pixel_sha256(companion)
     syntax, encoder = COMPRESSED[wanted]
-    companion.compress(syntax, encoding_plugin=encoder, generate_instance_uid=False)
-    if pixel_sha256(companion) != expected:
-        raise Rejected(ReasonCode.OUTPUT_INVALID, f"the {wanted} encoder changed a pixel")
+    compressed = copy.deepcopy(companion)
+    try:
+        compressed.compress(syntax, encoding_plugin=encoder, generate_instance_uid=False)
+        if pixel_sha256(compressed) == pixel_sha256(companion):
+            return compressed
+        log.error("the %s encoder changed a pixel: the companion stays uncompressed", wanted)
+    except Exception as error:  # noqa: BLE001  each encoder has its own errors; a larger file is better than none
+        log.warning("the %s encoder failed with %s: the companion stays uncompressed", wanted, type(error).__name__)
     return companion
 
 

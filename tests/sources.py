@@ -21,14 +21,49 @@ from pydicom.uid import (
 )
 
 from model.bundle import Bundle, FileSpec, ModelSpec
+from pacs_node.config import OutputSettings
+from pacs_node.derive import derive
 from pacs_node.records import Inference
 from pacs_node.verbatim import element
 
-__all__ = ["CREATED_AT", "PIXELS", "bundle", "code", "inference", "reread", "source", "with_bytes", "write_instance"]
+__all__ = [
+    "CREATED_AT",
+    "NAMES",
+    "PIXELS",
+    "PLAIN",
+    "bundle",
+    "code",
+    "companion_of",
+    "inference",
+    "reread",
+    "source",
+    "with_bytes",
+    "write_instance",
+]
 
 CREATED_AT = datetime(2026, 11, 21, 22, 15, 30, 123456, tzinfo=UTC)
+PLAIN = OutputSettings(burned_in_label=False)
 PIXELS = np.arange(63 * 65, dtype="<u2").reshape(63, 65)  # 12 bit
 ROWS, COLUMNS = 301, 257  # odd and rectangular
+NAMES = {
+    "latin 1": (b"ISO_IR 100", "Müller^Jürgen".encode("latin-1")),
+    "cyrillic": (b"ISO_IR 144", "Люкceмбypг^Роза".encode("iso8859_5")),
+    "utf-8": (b"ISO_IR 192", "Wang^XiaoDong=王^小东=".encode()),
+    "greek": (b"ISO_IR 126", "Διονυσιος".encode("iso8859_7")),
+    "japanese": (
+        b"\\ISO 2022 IR 87",
+        b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+    ),
+    "half-width": (
+        b"ISO 2022 IR 13\\ISO 2022 IR 87",
+        b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J",
+    ),
+    "korean": (b"\\ISO 2022 IR 149", b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7"),
+    "chinese": (b"GB18030", "Wang^XiaoDong=王^小东".encode("gb18030")),
+    "undeclared": (b"", b"M\xfcller^J\xfcrgen"),
+    "no such set": (b"ISO_IR 999", b"M\xfcller^J\xfcrgen  "),
+    "wrong set": (b"ISO_IR 192", b"M\xfcller^J\xfcrgen"),
+}
 
 
 def bundle(digest: str = "0123456789abcdef" * 4) -> Bundle:
@@ -137,6 +172,15 @@ def write_instance(
     ds.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+def companion_of(
+    ds: Dataset, settings: OutputSettings = PLAIN, *, digest: str = "ab" * 32, seed: int = 7, at: datetime = CREATED_AT
+) -> Dataset:
+    """Derive, save, and read back what a PACS would get."""
+    stream = BytesIO()
+    derive(ds, inference(ds, seed=seed), bundle(digest), settings, at).save_as(stream, enforce_file_format=True)
+    return dcmread(BytesIO(stream.getvalue()))
 
 
 def reread(ds: Dataset) -> Dataset:

@@ -98,6 +98,7 @@ CASES: dict[str, dict[str, Any]] = {
     "calibrated": {"PixelSpacingCalibrationType": "GEOMETRY", "ImagerPixelSpacing": [0.2, 0.2]},
     "scanned film": {"PixelSpacing": None, "NominalScannedPixelSpacing": [0.2, 0.2]},
     "no spacing": {"PixelSpacing": None},
+    "zero spacing": {"PixelSpacing": [0, 0]},
     "lossy": {
         "LossyImageCompression": "01",
         "LossyImageCompressionRatio": 10,
