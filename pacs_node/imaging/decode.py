@@ -29,7 +29,7 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 256
 
 # The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins.
-_PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom")
+_PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow")
 _IMAGE_PIXEL = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
