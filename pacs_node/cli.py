@@ -146,6 +146,10 @@ def export_onnx(
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; else the source's.")] = None,
     model_version: Annotated[str | None, typer.Option("--model-version", help="Its version.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, max=1000, help="Network evaluations.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for bundle.json, as fusion.strength=0.75.", show_default=False),
+    ] = None,
     *,
     force: Annotated[
         bool, typer.Option("--force", help="Also into a folder with other files, which are kept.")
@@ -153,9 +157,10 @@ def export_onnx(
     json: Json = False,
 ) -> None:
     """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle."""
-    from pacs_node.commands.export_onnx import Source, run
+    from pacs_node.commands.export_onnx import Source, parse_settings, run
 
     facts = {"precision": precision, "name": name, "version": model_version, "steps": steps}
+    facts |= parse_settings(settings or [])
     _leave(run(output, Source(checkpoint, bundle), facts, force=force, as_json=json))
 
 

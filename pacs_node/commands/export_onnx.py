@@ -1,5 +1,6 @@
 """`pacs-node export-onnx`: a training run or another bundle -> a bundle that the service can open."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from model.bundle import Bundle
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.errors import ConfigError
 
-__all__ = ["Source", "run"]
+__all__ = ["Source", "parse_settings", "run"]
+
+OPTIONS = ("force", "report")  # of the functions that take the settings as keywords, so never keys of a bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,31 @@ def run(output: Path, source: Source, facts: dict[str, Any], *, force: bool, as_
     else:
         stdout().print(table(("what", "value"), list(written.items())))
     return 0
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """`["steps=4", "fusion.strength=0.5"]` -> ``{"steps": 4, "fusion": {"strength": 0.5}}``; values are JSON or words.
+
+    Raises
+    ------
+    ConfigError
+        Not of that form, or a group is set to a value too.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        *groups, last = key.split(".")
+        place: Any = parsed
+        for group in groups:
+            place = place.setdefault(group, {}) if isinstance(place, dict) else None
+        if not (equals and all([*groups, last]) and isinstance(place, dict)) or key in OPTIONS:
+            raise ConfigError(f"--set {setting}: KEY=VALUE is asked for, as --set fusion.strength=0.75")
+        place[last] = _value(text)
+    return parsed
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # a plain word, as in clipping.kind=static
