@@ -33,8 +33,9 @@ __all__ = ["StatusReport", "node_status", "run_service"]
 
 LOCK_FILE = "lock"
 ASSOCIATION_GRACE_S = 5.0  # on SIGTERM: for objects that are being received
-WORK_GRACE_S = 20  # for the image that is being processed; a few seconds is usual
-EXIT_DEADLINE_S = 30.0  # then the process ends anyway; a kill loses nothing
+WORK_GRACE_S = 10  # for the image that is being processed; a few seconds is usual
+EXIT_MODEL_ERROR = 3  # what the command line makes of a ModelError
+EXIT_DEADLINE_S = 20.0  # then the process ends anyway; a kill loses nothing
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +188,7 @@ class _StopRequest:
         self.error: ModelError | None = None
 
     def because_of(self, error: ModelError) -> None:
+        log.critical("no image can be processed any more: %s", error)
         self.error = self.error or error
         self._event.set()
 
@@ -195,7 +197,7 @@ class _StopRequest:
 
     def limit_the_end(self) -> None:
         """End the process when closing takes too long: a stuck peer must not hold it."""
-        code = 0 if self.error is None else 1
+        code = 0 if self.error is None else EXIT_MODEL_ERROR
         timer = threading.Timer(EXIT_DEADLINE_S, os._exit, (code,))
         timer.daemon = True
         timer.start()
