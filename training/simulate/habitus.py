@@ -82,7 +82,7 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
         cage_height=float(rng.uniform(16.5, 21.0)) * scale,
         cage_power=float(rng.uniform(0.55, 0.75)),
         wall=1.4 + 3.6 * fat,
-        rib_tilt=float(np.clip(rng.normal(0.58, 0.1) - 0.03 * inspiration, 0.3, 0.9)),
+        rib_tilt=float(np.clip(rng.normal(0.63, 0.1) - 0.03 * inspiration, 0.3, 0.9)),
         dome_right=dome_right,
         dome_left=dome_right + float(rng.normal(1.0, 0.7)),
         spine_bend=(float(abs(rng.normal(0, 0.35))), float(rng.uniform(0, 6.28))),

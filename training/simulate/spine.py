@@ -18,7 +18,7 @@ DOWN = np.array([0, 1, 0], np.float32)
 def draw_spine(rng: np.random.Generator, who: Habitus) -> Cloud:
     """Vertebrae C5 to L3 of one person."""
     wear = max(who.age - 0.5, 0) * float(rng.random())
-    core = float(rng.uniform(0.10, 0.19)) * who.bone_density
+    core = float(rng.uniform(0.08, 0.17)) * who.bone_density
     parts: list[Cloud] = []
     for index in range(-3, 16):
         parts.extend(_vertebra(rng, who, index, core, wear))
