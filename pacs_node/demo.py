@@ -25,9 +25,10 @@ from scipy.ndimage import gaussian_filter
 from pacs_node.errors import Retriable
 from pacs_node.records import FloatImage
 
-__all__ = ["LoopbackPacs", "contrast_left", "echo", "free_port", "running_node", "send_to_node"]
+__all__ = ["DATA", "LoopbackPacs", "contrast_left", "echo", "free_port", "running_node", "send_to_node"]
 
 LOOPBACK = "127.0.0.1"
+DATA = "var"  # the node's data_dir, below the folder of the demo
 PACS_AE, NODE_AE = "DEMOPACS", "DEMONODE"
 START_S = 120.0  # a cold disk and a first import of the runtime; a node that cannot start leaves much earlier
 POLL_S = 0.1
@@ -103,7 +104,7 @@ def running_node(folder: Path, pacs_port: int) -> Iterator[int]:
     """
     port = free_port()
     config, log = folder / "config.toml", folder / "node.log"
-    config.write_text(_configuration(port, pacs_port, folder / "var"), encoding="utf-8")
+    config.write_text(_configuration(port, pacs_port, folder / DATA), encoding="utf-8")
     command = [sys.executable, "-m", "pacs_node", "serve", "--config", str(config)]
     with log.open("wb") as stream:
         node = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, env=_environment(os.environ))  # noqa: S603 (our own program)

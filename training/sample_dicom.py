@@ -110,7 +110,7 @@ def _series_and_equipment(ds: Dataset, seed: int) -> None:
     ds.BodyPartExamined = "CHEST"
     ds.ViewPosition = "PA"
     ds.PatientOrientation = ["L", "F"]
-    ds.Manufacturer = "pacs-node"
+    ds.Manufacturer = "Simulation"  # not the name that companions bear: those are refused
     ds.ManufacturerModelName = "Procedural phantom"
     ds.DeviceSerialNumber = f"{seed:04d}"
     ds.SoftwareVersions = "1"

@@ -10,8 +10,10 @@ from typing import Any
 from pydicom import Dataset
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from pacs_node.audit import EventKind
+from pacs_node.commands.audit import newest_events
 from pacs_node.commands.terminal import print_json, say, stderr, stdout
-from pacs_node.demo import LoopbackPacs, contrast_left, running_node, send_to_node
+from pacs_node.demo import DATA, LoopbackPacs, contrast_left, running_node, send_to_node
 from pacs_node.errors import DiskFull, Retriable
 from pacs_node.imaging.read import read_radiograph
 from pacs_node.preview import write_preview
@@ -64,12 +66,22 @@ def _round_trip(ds: Dataset, out: Path, tell: Callable[[str], None]) -> dict[str
             if status != SUCCESS:
                 raise Retriable(f"the node answered 0x{status:04X} to the radiograph")
             tell("waiting for the companion")
-            companion = pacs.wait(WAIT_S)
+            companion = _awaited(pacs, folder)
             seconds = time.perf_counter() - started
-            if companion is None:
-                raise Retriable(f"no companion came within {WAIT_S:.0f} s")
             shutil.copyfile(companion, out / "companion.dcm")
     return {"seconds": round(seconds, 2)}
+
+
+def _awaited(pacs: LoopbackPacs, folder: Path) -> Path:
+    """The companion, or what the node wrote down about why there is none."""
+    deadline = time.monotonic() + WAIT_S
+    while (companion := pacs.wait(1.0)) is None:
+        for event in newest_events(folder / DATA, limit=100):
+            if event.kind in (EventKind.REJECTED, EventKind.FAILED):
+                raise Retriable(f"the demo's node gave up ({event.reason}): {event.note}")
+        if time.monotonic() > deadline:
+            raise Retriable(f"no companion came within {WAIT_S:.0f} s")
+    return companion
 
 
 def _compare(out: Path, soft: FloatImage) -> dict[str, Any]:
