@@ -123,6 +123,17 @@ def test_voi_lut_start_that_was_written_unsigned_is_read_as_its_input_is() -> No
     np.testing.assert_allclose(shown, ramp() / 4095, atol=EXACT)
 
 
+def test_fractions_of_a_rescale_are_rounded_to_the_next_entry_of_a_voi_lut() -> None:
+    entries = np.arange(2000)
+    shown = look(ramp(), RescaleSlope="0.3", RescaleIntercept="0", VOILUTSequence=[lut_item(entries)])
+    np.testing.assert_allclose(shown, np.rint(0.3 * ramp()) / 4095, atol=EXACT)
+
+
+def test_voi_lut_with_more_bits_than_stated_is_not_clipped() -> None:
+    shown = look(ramp(), VOILUTSequence=[lut_item(np.arange(4096), bits=10)])
+    np.testing.assert_allclose(shown, ramp() / 4095, atol=EXACT)
+
+
 def test_voi_lut_of_8_bits_has_more_than_256_entries() -> None:
     # pydicom keeps the index in 8 bits here
     entries = np.arange(4096) // 16

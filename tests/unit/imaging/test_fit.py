@@ -77,6 +77,12 @@ def test_smooth_picture_comes_back_as_it_was() -> None:
     np.testing.assert_allclose(back, expected, atol=0.01)
 
 
+def test_image_is_centred_to_the_fraction_of_a_cell() -> None:
+    placement = place(1955, 1841, 512)
+    assert placement.top == 0
+    assert placement.left + (1841 / 2) / placement.scale == pytest.approx(256)
+
+
 def test_letterbox_is_black_and_the_image_fills_the_longer_side() -> None:
     image = to_grid(radiograph(np.clip(scene(900, 300), 0.3, 1)), GRID).pixels[0, 0]
     bar = (GRID - GRID // 3) // 2 - 1
