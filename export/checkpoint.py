@@ -1,12 +1,13 @@
 """Read what a training left: averaged weights in safetensors, sizes and provenance in JSON.
 
-A run holds `autoencoder/` and `diffusion/`, each with `best/` (by validation, where there was one) and `last/`.
+A run holds `autoencoder/` and `diffusion/`, each with `best/` (by validation) and `last/`.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,11 +20,11 @@ from model.bundle import Bundle
 from model.denoiser import Denoiser, DenoiserConfig
 from pacs_node.errors import ConfigError
 
-__all__ = ["Checkpoint", "Stage", "export_bundle", "read_checkpoint", "stage_folder"]
+__all__ = ["Checkpoint", "Stage", "export_bundle", "read_checkpoint", "stage_folders"]
 
 WEIGHTS, META = "weights.safetensors", "meta.json"
 Stage = Literal["autoencoder", "diffusion"]
-KEPT = ("step", "scores", "provenance")  # of meta.json, for the model card
+Trained = TypeVar("Trained", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +34,42 @@ class Checkpoint:
     folder: Path
     meta: dict[str, Any]
 
-    def config(self) -> dict[str, Any]:
-        """Arguments of the module's configuration; JSON has no tuples."""
-        arguments = self.meta["config"]
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+    def provenance(self) -> dict[str, Any]:
+        """What the training knew: `bundle` (keys of ModelSpec), `autoencoder_sha256`, its data."""
+        return dict(self.meta.get("provenance") or {})
 
-    def fill(self, module: nn.Module) -> None:
-        """Load the weights.
+    def fill(self, build: Callable[[dict[str, Any]], Trained]) -> Trained:
+        """Build the module of these sizes and load the weights, in evaluation mode.
 
         Raises
         ------
         ConfigError
-            They are not those of such a module.
+            Sizes or weights are not those of such a module.
         """
+        sizes = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in self.meta["config"].items()
+        }
         try:
+            module = build(sizes)
             module.load_state_dict(load_file(self.folder / WEIGHTS), strict=True)
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
             raise ConfigError(f"{self.folder / WEIGHTS} does not hold the network that its {META} describes") from error
-        module.eval()
+        return module.eval()
 
 
-def stage_folder(run: Path, stage: Stage) -> Path:
-    """`best/` of a stage, else `last/`.
+def stage_folders(run: Path, stage: Stage) -> list[Path]:
+    """Those of `best/` and `last/` that a stage has.
 
     Raises
     ------
     ConfigError
         The run has neither.
     """
-    for name in ("best", "last"):
-        folder = run / stage / name
-        if (folder / META).is_file() and (folder / WEIGHTS).is_file():
-            return folder
-    raise ConfigError(f"{run} holds no {stage}/best or {stage}/last: name the folder of a run of pacs-node train")
+    folders = [run / stage / name for name in ("best", "last")]
+    found = [folder for folder in folders if (folder / META).is_file() and (folder / WEIGHTS).is_file()]
+    if not found:
+        raise ConfigError(f"{run} holds no {stage}/best or {stage}/last: name the folder of a run of pacs-node train")
+    return found
 
 
 def read_checkpoint(folder: Path, stage: Stage) -> Checkpoint:
@@ -105,34 +109,32 @@ def export_bundle(run: Path, out: Path, *, force: bool = False, report: Report |
     ModelError
         The exported network does not compute what the trained one computes.
     """
-    compression = read_checkpoint(stage_folder(run, "autoencoder"), "autoencoder")
-    diffusion = read_checkpoint(stage_folder(run, "diffusion"), "diffusion")
-    network = _network(compression, diffusion)
-    provenance = dict(diffusion.meta.get("provenance") or {})
-    known = dict(provenance.pop("bundle", {}))
-    training = {"autoencoder": _kept(compression), "diffusion": _kept(diffusion)}
-    named = {"name": run.resolve().name, "version": "0"}
-    return export_network(
-        network, out, merged(named | known | {"training": training}, facts), force=force, report=report
-    )
-
-
-def _network(compression: Checkpoint, diffusion: Checkpoint) -> Network:
-    try:
-        autoencoder = Autoencoder(AutoencoderConfig(**compression.config()))
-        denoiser = Denoiser(DenoiserConfig(**diffusion.config()))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"the sizes in {META} do not fit the networks of this version") from error
+    diffusion = read_checkpoint(stage_folders(run, "diffusion")[0], "diffusion")
+    denoiser = diffusion.fill(lambda sizes: Denoiser(DenoiserConfig(**sizes)))
+    compression, autoencoder = _autoencoder(run, diffusion.provenance().get("autoencoder_sha256"))
     if autoencoder.config.latent_channels != denoiser.config.latent_channels:
         raise ConfigError("autoencoder and denoiser have different latent channels: they are not of one run")
-    compression.fill(autoencoder)
-    diffusion.fill(denoiser)
-    trained_on = (diffusion.meta.get("provenance") or {}).get("autoencoder_sha256")
-    if trained_on not in (None, fingerprint(autoencoder)):
-        # Latents of another autoencoder mean nothing to this denoiser, and parity would not notice.
-        raise ConfigError(f"the denoiser was trained on another autoencoder than the one in {compression.folder}")
-    return Network(autoencoder, denoiser)
+    training = {"autoencoder": _kept(compression), "diffusion": _kept(diffusion)}
+    found = {"name": run.resolve().name, "version": "0", "training": training}
+    found |= diffusion.provenance().get("bundle", {})
+    return export_network(Network(autoencoder, denoiser), out, merged(found, facts), force=force, report=report)
+
+
+def _autoencoder(run: Path, trained_on: str | None) -> tuple[Checkpoint, Autoencoder]:
+    """The autoencoder that the denoiser was trained on; the best one where that is not known.
+
+    Latents of another autoencoder mean nothing to the denoiser, and no comparison of runtimes would notice.
+    """
+    for folder in stage_folders(run, "autoencoder"):
+        checkpoint = read_checkpoint(folder, "autoencoder")
+        autoencoder = checkpoint.fill(lambda sizes: Autoencoder(AutoencoderConfig(**sizes)))
+        if trained_on in (None, fingerprint(autoencoder)):
+            return checkpoint, autoencoder
+    raise ConfigError(f"the denoiser was trained on another autoencoder than those in {run / 'autoencoder'}")
 
 
 def _kept(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {key: checkpoint.meta[key] for key in KEPT if key in checkpoint.meta}
+    """What the model card needs, without what `bundle.json` says elsewhere."""
+    kept = {key: checkpoint.meta[key] for key in ("step", "scores") if key in checkpoint.meta}
+    provenance = {key: value for key, value in checkpoint.provenance().items() if key != "bundle"}
+    return kept | {"provenance": provenance}

@@ -186,6 +186,17 @@ def test_a_denoiser_of_another_autoencoder_is_refused(tmp_path: Path) -> None:
         export_bundle(run, tmp_path / "bundle")
 
 
+@pytest.mark.usefixtures("graphs_once")
+def test_the_last_autoencoder_is_taken_where_the_denoiser_was_trained_on_that(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run")
+    shutil.copytree(run / "autoencoder" / "best", run / "autoencoder" / "last")
+    better = run / "autoencoder" / "best" / "weights.safetensors"
+    save_file({name: tensor * 1.5 for name, tensor in load_file(better).items()}, better)
+    exported = export_bundle(run, tmp_path / "bundle")
+    weights = load_file(exported.weights_path)["autoencoder.encoder.1.weight"]
+    assert torch.equal(weights, tiny_network().autoencoder.state_dict()["encoder.1.weight"])
+
+
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run")
     meta = run / "diffusion" / "best" / "meta.json"
