@@ -78,9 +78,10 @@ def test_smooth_picture_comes_back_as_it_was() -> None:
 
 
 def test_image_is_centred_to_the_fraction_of_a_cell() -> None:
-    placement = place(1955, 1841, 512)
-    assert placement.top == 0
-    assert placement.left + (1841 / 2) / placement.scale == pytest.approx(256)
+    for rows, columns in ((1955, 1841), (601, 777)):
+        placement = place(rows, columns, 512)
+        middle = (placement.top + rows / 2 / placement.scale, placement.left + columns / 2 / placement.scale)
+        assert middle == pytest.approx((256, 256))
 
 
 def test_letterbox_is_black_and_the_image_fills_the_longer_side() -> None:
