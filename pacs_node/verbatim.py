@@ -58,7 +58,9 @@ class Framing:
     def within(self, ds: Dataset) -> "Framing":
         """The framing for elements of ``ds``."""
         sets = ds.get("SpecificCharacterSet") or self.character_sets
-        return replace(self, character_sets=sets, is_signed=ds.get("PixelRepresentation", int(self.is_signed)) == 1)
+        pixels = ds.get_item("PixelRepresentation")
+        is_signed = self.is_signed if pixels is None else pixels.value in (1, b"\1\0", b"\0\1")
+        return replace(self, character_sets=sets, is_signed=is_signed)
 
 
 def verbatim(ds: Dataset, tag: int | str, framing: Framing | None = None) -> RawDataElement:

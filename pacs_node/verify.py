@@ -83,7 +83,7 @@ def _check_identity(ds: Dataset, source: Dataset) -> None:
 
 def _check_geometry(ds: Dataset, source: Dataset) -> None:
     for keyword in ("Rows", "Columns"):
-        _require(int(ds[keyword].value) == int(source[keyword].value), f"{keyword} differ from the source")
+        _require(raw_bytes(ds, keyword) == raw_bytes(source, keyword), f"{keyword} differ from the source")
     described = image_description(source)
     for keyword in (*SPACINGS, "PatientOrientation"):
         copy = described.get(Tag(keyword))

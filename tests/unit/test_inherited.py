@@ -1,8 +1,10 @@
 """What a companion takes over: identity byte for byte, geometry, view, side and earlier loss."""
 
+import contextlib
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
@@ -13,6 +15,7 @@ from pydicom.uid import (
 )
 
 from pacs_node.derive import derive
+from pacs_node.errors import Rejected
 from pacs_node.verbatim import raw_bytes
 from tests.sources import CREATED_AT, NAMES, PLAIN, bundle, code, companion_of, inference, source, with_bytes
 
@@ -198,3 +201,23 @@ def test_earlier_loss_is_declared_and_never_invented() -> None:
     assert (implied.LossyImageCompression, implied.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
     assert companion_of(source(LossyImageCompression="00")).LossyImageCompression == "00"
     assert "LossyImageCompression" not in companion_of(source())
+
+
+def test_damaged_headers_give_a_companion_or_a_typed_refusal() -> None:
+    whole = source(ProcedureCodeSequence=[code("XR", "99X", "Chest")], TimezoneOffsetFromUTC="+0100")
+    picture, stream = inference(whole), BytesIO()
+    whole.save_as(stream, enforce_file_format=True)
+    start = stream.getvalue().index(b"ISO_IR") - 8  # file meta information is not the subject
+    made, random = 0, np.random.default_rng(3)
+    for _ in range(150):
+        damaged = bytearray(stream.getvalue())
+        for position in random.integers(start, len(damaged), random.integers(1, 5)):
+            damaged[position] = int(random.choice(np.array([0, 0x20, 0x5C, 0xFF, random.integers(256)])))
+        try:
+            ds = dcmread(BytesIO(bytes(damaged)))
+        except Exception:  # noqa: BLE001, S112  reading is not the subject either
+            continue
+        with contextlib.suppress(Rejected):
+            derive(ds, picture, bundle(), PLAIN, CREATED_AT).save_as(BytesIO(), enforce_file_format=True)
+            made += 1
+    assert made > 50  # most damage is to values that nobody needs
