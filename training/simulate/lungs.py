@@ -9,7 +9,7 @@ from scipy import ndimage
 from training.simulate.canvas import Canvas, FloatArray, fractal_noise
 from training.simulate.habitus import Habitus
 
-__all__ = ["Lungs", "draw_gas", "draw_lungs", "half_plane_depth"]
+__all__ = ["Lungs", "cavity_half_depth", "draw_gas", "draw_lungs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ def draw_lungs(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Lungs:
     return Lungs(path, density, (paths[0] > 0.8, paths[1] > 0.8))
 
 
-def half_plane_depth(who: Habitus, y: FloatArray) -> FloatArray:
+def cavity_half_depth(who: Habitus, y: FloatArray) -> FloatArray:
     """Half the depth of the cavity at the height y, cm."""
     return np.asarray(np.maximum(who.half_depth(y) - 0.5, 0), dtype=np.float32)
 
 
 def _one_lung(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray, dome: float) -> FloatArray:
     outer = np.maximum(who.half_width(y) - float(rng.uniform(0.25, 0.55)), 0.01)
-    half = half_plane_depth(who, y) * np.maximum(1 - np.abs(x / outer) ** 2.3, 0) ** (1 / 2.3)
+    half = cavity_half_depth(who, y) * np.maximum(1 - np.abs(x / outer) ** 2.3, 0) ** (1 / 2.3)
     middle = (0.46 + 0.05 * rng.random()) * who.cage_half_width
     lateral, medial = float(rng.uniform(3.0, 5.2)), float(rng.uniform(0.3, 1.2))
     u = (x - middle) / (0.5 * who.cage_half_width)
@@ -90,7 +90,7 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     narrow, wide = float(rng.uniform(1.7, 2.5)), float(rng.uniform(2.0, 3.1))
     half = np.interp(y, np.array([-2, 2, 6, 10, 16, 26]) * k, [2.6, wide, wide, narrow + 0.6, narrow, narrow])
     half = half.astype(np.float32) * k + wavy
-    deep = 2 * half_plane_depth(who, y) + 0.5
+    deep = 2 * cavity_half_depth(who, y) + 0.5
     column = 0.97 * deep * np.maximum(1 - np.abs((x - shift * 0.5) / half) ** 5, 0) ** 0.6
     cut = column
     size = 1 + 0.12 * float(rng.normal())

@@ -9,7 +9,6 @@ from training.simulate.canvas import Cloud, FloatArray, RealArray
 __all__ = ["BONE_DENSITY", "Section", "plate", "resample", "tube"]
 
 BONE_DENSITY = 1.92  # g/cm3, cortical bone (ICRU 44)
-CORE_RADII = (0.16, 0.42, 0.66, 0.88)  # rings that stand for the cancellous core
 
 
 def resample(curve: RealArray, spacing_cm: float) -> tuple[FloatArray, FloatArray, float]:
@@ -52,24 +51,29 @@ def tube(rng: np.random.Generator, curve: RealArray, section: Section, spacing_c
     hh, hw, shell = (_along(v, fraction) for v in sizes)
     frame = _frame(centre, _along_axis(section.width_axis, fraction))
     n_around = max(int(np.pi * (float(hh.max()) + float(hw.max())) / spacing_cm), 8)
-    parts = [_ring(rng, frame, (hh - shell / 2, hw - shell / 2), n_around, section.squareness)]
-    ripple = 1 - section.shell_ripple * np.cos(parts[0][1])
+    middle = (hh - shell / 2)[:, None], (hw - shell / 2)[:, None]
+    wall, angle = _ring(rng, frame, middle, n_around, section.squareness)
     girth = np.pi * (hh + hw) * (1.08 if section.squareness < 1 else 1.0)
-    masses = [BONE_DENSITY * ((shell * girth * step)[:, None] / n_around * ripple)]
-    previous = 0.0
-    for k, radius in enumerate(CORE_RADII):
-        outer = (radius + CORE_RADII[k + 1]) / 2 if k + 1 < len(CORE_RADII) else 1.0
-        inner_h, inner_w = np.maximum(hh - shell, 0.01), np.maximum(hw - shell, 0.01)
-        n_core = max(n_around // 2, 6)
-        parts.append(_ring(rng, frame, (inner_h * radius, inner_w * radius), n_core, section.squareness))
-        area = np.pi * inner_h * inner_w * (outer**2 - previous**2)
-        masses.append(
-            np.broadcast_to((BONE_DENSITY * section.core * area * step / n_core)[:, None], (len(centre), n_core))
-        )
-        previous = outer
-    points = np.concatenate([p.reshape(-1, 3) for p, _ in parts])
-    mass = np.concatenate([m.reshape(-1) for m in masses])
+    wall_mass = BONE_DENSITY * step / n_around * (shell * girth)[:, None] * (1 - section.shell_ripple * np.cos(angle))
+    core_points, core_mass = _core(rng, frame, (hh - shell, hw - shell), 2 * n_around, section)
+    points = np.concatenate([wall.reshape(-1, 3), core_points.reshape(-1, 3)])
+    mass = np.concatenate([wall_mass.reshape(-1), step * core_mass.reshape(-1)])
     return Cloud(points.astype(np.float32), np.maximum(mass, 0).astype(np.float32))
+
+
+def _core(
+    rng: np.random.Generator,
+    frame: tuple[FloatArray, FloatArray, FloatArray],
+    half: tuple[RealArray, RealArray],
+    n: int,
+    section: Section,
+) -> tuple[FloatArray, RealArray]:
+    """Points (N, n, 3) spread evenly over the cross-sections, and their mass (N, n) in g per cm of length."""
+    hh, hw = (np.maximum(h, 0.01)[:, None] for h in half)
+    # The golden ratio spreads the radii: rings of points would print lines along the bone.
+    radius = np.sqrt((np.arange(n) * 0.6180339887 + rng.random((len(hh), 1))) % 1)
+    points, _ = _ring(rng, frame, (hh * radius, hw * radius), n, section.squareness)
+    return points, np.broadcast_to(BONE_DENSITY * section.core * np.pi * hh * hw / n, (len(hh), n))
 
 
 def plate(
@@ -120,15 +124,15 @@ def _ring(
     n: int,
     squareness: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """Points (N, n, 3) on a surface around the centre line, and their angles (N, n) from the height axis."""
+    """Points (N, n, 3) around the centre line at semi-axes (N, 1) or (N, n), and their angles (N, n)."""
     centre, height, width = frame
     angle = np.arange(n, dtype=np.float32) + rng.random((len(centre), 1), dtype=np.float32)
     angle *= np.float32(2 * np.pi / n)
     c, s = np.cos(angle), np.sin(angle)
     if squareness < 1:
         c, s = np.sign(c) * np.abs(c) ** squareness, np.sign(s) * np.abs(s) ** squareness
-    up = (half[0][:, None] * c)[..., None] * height[:, None, :]
-    out = (half[1][:, None] * s)[..., None] * width[:, None, :]
+    up = (half[0] * c)[..., None] * height[:, None, :]
+    out = (half[1] * s)[..., None] * width[:, None, :]
     # Rings at even steps would print a grid: every point slides along the curve by up to half a step.
     step = np.gradient(centre, axis=0)[:, None, :]
     slide = (rng.random((len(centre), n, 1), dtype=np.float32) - np.float32(0.5)) * step

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from training.simulate.canvas import Canvas, FloatArray, RealArray
 from training.simulate.habitus import Habitus
-from training.simulate.lungs import Lungs, half_plane_depth
+from training.simulate.lungs import Lungs, cavity_half_depth
 
 __all__ = ["draw_vessels"]
 
@@ -38,7 +38,7 @@ class _Room:
         j = np.clip(column.astype(np.int32), 0, self.canvas.size - 1)
         i = np.clip(row.astype(np.int32), 0, self.canvas.size - 1)
         wide = np.maximum(self.who.half_width(tip[:, 1]), 0.1)
-        deep = half_plane_depth(self.who, tip[:, 1]) * np.sqrt(np.maximum(1 - (tip[:, 0] / wide) ** 2, 0))
+        deep = cavity_half_depth(self.who, tip[:, 1]) * np.sqrt(np.maximum(1 - (tip[:, 0] / wide) ** 2, 0))
         return np.asarray(self.outline[i, j] & (np.abs(tip[:, 2]) < deep))
 
 
