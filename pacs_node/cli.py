@@ -203,6 +203,78 @@ def config_reference() -> None:
     _leave(reference())
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the training; it is continued if it exists.")]
+Pairs = Annotated[Path, typer.Option("--pairs", help="Folder that `train pairs` wrote.")]
+Preset = Annotated[str, typer.Option("--preset", help="default, paper, tiny, or the path of a TOML file.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Of the whole training; else the preset's.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", min=0.0, help="Stop after this time; go on later.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Batches that are computed at the same time.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Start at step 0 again.")]
+
+
+@train_app.command("pairs", epilog=f"{EXAMPLES}pacs-node train pairs runs/pairs --people 200 --count 2000")
+def train_pairs(
+    folder: Annotated[Path, typer.Argument(help="Gets the phantoms and the pairs; what is there is kept.")],
+    people: Annotated[int, typer.Option("--people", min=1, help="How many phantoms are drawn.")] = 200,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many pairs, in hundreds.")] = 2000,
+    seed: Seed = 0,
+) -> None:
+    """Simulate radiographs with and without bone."""
+    from pacs_node.commands.train import pairs
+
+    _leave(pairs(folder, people=people, count=count, seed=seed))
+
+
+@train_app.command(
+    "autoencoder", epilog=f"{EXAMPLES}pacs-node train autoencoder runs/first --pairs runs/pairs --minutes 60"
+)
+def train_autoencoder(
+    run: RunFolder,
+    pairs: Pairs,
+    radiographs: Annotated[
+        Path | None, typer.Option("--radiographs", help="Folder of real PNG or JPEG radiographs, without twins.")
+    ] = None,
+    preset: Preset = "default",
+    steps: Steps = None,
+    minutes: Minutes = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    *,
+    restart: Restart = False,
+    json: Json = False,
+) -> None:
+    """Train the first stage: image to latents and back."""
+    from pacs_node.commands.train import Order, autoencoder
+
+    order = Order(run, pairs, preset, steps, minutes, seed, workers, restart, json)
+    _leave(autoencoder(order, radiographs=radiographs))
+
+
+@train_app.command("diffusion", epilog=f"{EXAMPLES}pacs-node train diffusion runs/first --pairs runs/pairs")
+def train_diffusion(
+    run: RunFolder,
+    pairs: Pairs,
+    framings: Annotated[int, typer.Option("--framings", min=1, help="Random framings that are encoded once.")] = 4000,
+    validate: Annotated[
+        Path | None, typer.Option("--validate", help="Folder of real pairs that choose the best weights.")
+    ] = None,
+    preset: Preset = "default",
+    steps: Steps = None,
+    minutes: Minutes = None,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    *,
+    restart: Restart = False,
+    json: Json = False,
+) -> None:
+    """Train the second stage: the denoiser, on latents of the finished autoencoder in the same RUN."""
+    from pacs_node.commands.train import Order, diffusion
+
+    order = Order(run, pairs, preset, steps, minutes, seed, workers, restart, json)
+    _leave(diffusion(order, framings=framings, validate=validate))
+
+
 def _leave(code: int) -> None:
     raise typer.Exit(code)
 

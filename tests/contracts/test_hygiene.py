@@ -47,14 +47,18 @@ def test_no_file_is_longer_than_the_house_allows() -> None:
 OURS = {name for name in errors.__all__ if name != "ReasonCode"}  # their messages are sentences of ours
 
 
-def in_our_handler(tree: ast.AST, call: ast.Call) -> bool:
-    """Whether the call stands in `except Ours as error`."""
-    handlers = (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is not None)
-    return any(
-        {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} <= OURS
-        for handler in handlers
-        if handler.type is not None and handler.lineno <= call.lineno <= (handler.end_lineno or 0)
-    )
+def is_ours(kind: ast.expr | None) -> bool:
+    names = {node.id for node in ast.walk(kind) if isinstance(node, ast.Name)} if kind is not None else set()
+    return bool(names) and names <= OURS
+
+
+def is_about_our_error(tree: ast.AST, call: ast.Call) -> bool:
+    """Whether the call stands in `except Ours as error`, or in a function that is given `error: Ours`."""
+    around = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler | ast.FunctionDef)]
+    around = [node for node in around if node.lineno <= call.lineno <= (node.end_lineno or 0)]
+    caught = any(isinstance(node, ast.ExceptHandler) and is_ours(node.type) for node in around)
+    given = [argument for node in around if isinstance(node, ast.FunctionDef) for argument in node.args.args]
+    return caught or any(argument.arg == "error" and is_ours(argument.annotation) for argument in given)
 
 
 def log_calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -89,7 +93,7 @@ def test_the_log_shows_no_patient_no_uid_and_no_foreign_text() -> None:
         for call in log_calls(tree):
             place = f"{name_of(path)}:{call.lineno}"
             shown = {name for value in call.args for name in told(value)}
-            found += [(place, name) for name in shown - ({"error"} if in_our_handler(tree, call) else set())]
+            found += [(place, name) for name in shown - ({"error"} if is_about_our_error(tree, call) else set())]
             found += [(place, "a traceback") for keyword in call.keywords if keyword.arg == "exc_info"]
             if isinstance(call.func, ast.Attribute) and call.func.attr == "exception":
                 found.append((place, "log.exception"))

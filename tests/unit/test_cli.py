@@ -21,6 +21,7 @@ COMMANDS = [
     ["config", "check"],
     ["config", "show"],
     ["config", "reference"],
+    ["train", "pairs"],
     ["train", "autoencoder"],
     ["train", "diffusion"],
 ]
