@@ -29,36 +29,41 @@ def write_shard(path: Path, pairs: list[tuple[NDArray[np.float32], NDArray[np.fl
     temporary.replace(path)
 
 
-def form_shards(caches: Sequence[tuple[AnatomyCache, float]], folder: Path, count: int, seed: int) -> int:
+def form_shards(
+    caches: Sequence[tuple[AnatomyCache, float]], folder: Path, count: int, *, size: int = 512, seed: int = 0
+) -> int:
     """Form simulated pairs and keep them, stretched as the service stretches a radiograph.
 
     Parameters
     ----------
     caches : anatomies, and the share of the pairs whose body is from there; the bones come from any of them.
-    folder : gets `<seed>-<number>.npy` of 100 pairs each; shards that are there already are kept and not formed again.
+    folder : gets `<seed>-<number>.npy` of up to 100 pairs each; what is there already is not formed again.
+    size : rows and columns, px.
 
     Returns
     -------
     Number of pairs formed now.
     """
     shares = np.array([share for _, share in caches])
+    shares /= shares.sum()
     formed = 0
-    for number in range(count // SHARD):
+    for number in range(-(-count // SHARD)):
         path = folder / f"{seed:04d}-{number:03d}.npy"
         if path.exists():
             continue
         rng = np.random.default_rng([seed, number])
-        write_shard(path, [_form([cache for cache, _ in caches], shares / shares.sum(), rng) for _ in range(SHARD)])
-        formed += SHARD
+        pairs = min(SHARD, count - number * SHARD)
+        write_shard(path, [_form([cache for cache, _ in caches], shares, rng, size) for _ in range(pairs)])
+        formed += pairs
     return formed
 
 
 def _form(
-    caches: list[AnatomyCache], shares: NDArray[np.float64], rng: np.random.Generator
+    caches: list[AnatomyCache], shares: NDArray[np.float64], rng: np.random.Generator, size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     body = caches[rng.choice(len(caches), p=shares)].pick(rng)
     bones = body if rng.random() < OWN_BONES else caches[rng.choice(len(caches), p=shares)].pick(rng)
-    pair = form_pair(body, bones, rng)
+    pair = form_pair(body, bones, rng, size)
     low, high = intensity_range(pair.cxr)
     return (pair.cxr - low) / (high - low), (pair.soft - low) / (high - low)
 
