@@ -37,24 +37,20 @@ def associate(
 
     Returns
     -------
-    association, verdict : exactly one of them is None; the verdict says why there is no association.
+    association, verdict : one of them is None; the verdict says why there is no association.
     """
-    ae = AE(ae_title=calling_ae)
-    ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
+    ae = _entity(calling_ae, timeout_s)
     connected: list[evt.Event] = []
 
     def on_connection(event: evt.Event) -> None:
         connected.append(event)
         _bound_socket(event.assoc, timeout_s)
 
-    proposed = [_context(abstract, transfer) for abstract, transfer in contexts]
     try:
         association = ae.associate(
             peer.host,
             peer.port,
-            contexts=proposed,
+            contexts=[_context(abstract, transfer) for abstract, transfer in contexts],
             ae_title=peer.ae_title,
             max_pdu=MAX_PDU_BYTES,
             evt_handlers=[(evt.EVT_CONN_OPEN, on_connection)],
@@ -64,6 +60,14 @@ def associate(
     if association.is_established:
         return association, None
     return None, _why_not(association, is_connected=bool(connected))
+
+
+def _entity(calling_ae: str, timeout_s: float) -> AE:
+    ae = AE(ae_title=calling_ae)
+    ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
+    return ae
 
 
 def close(association: Association) -> None:

@@ -74,25 +74,17 @@ def derive(
     Rejected
         The source lacks an identifier, or the result does not pass `verify_companion`.
     """
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"):
-        if not text(source, keyword):
-            raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"the source has no {keyword}")
+    uids = _uids(source, inference, bundle, settings)
     bits_stored = min(16, max(8, _number(source, "BitsStored")))
-    pixels, labelled = inference.soft_tissue, None
+    pixels, label = inference.soft_tissue, None
     if settings.burned_in_label:
-        pixels, labelled = burn_label(pixels, bits_stored)
+        pixels, label = burn_label(pixels, bits_stored)
 
-    uids = companion_uids(
-        text(source, "SeriesInstanceUID") or text(source, "SOPInstanceUID"),
-        text(source, "SOPInstanceUID"),
-        bundle.digest,
-        Recipe.of(inference, settings),
-    )
     image = _secondary_capture(pixels, bits_stored, uids, settings, bundle)
     _describe_derivation(image, source, inference, bundle, created_at)
     _describe_display(image, bits_stored)
-    source_is_labelled = text(source, "BurnedInAnnotation") == "YES"
-    image.BurnedInAnnotation = "YES" if labelled or source_is_labelled else "NO"
+    has_text = label is not None or text(source, "BurnedInAnnotation") == "YES"
+    image.BurnedInAnnotation = "YES" if has_text else "NO"
 
     ours = raw_elements(image) | _series_and_instance(source, settings)
     companion = stamp(image.file_meta, ours | patient_and_study(source) | image_description(source))
@@ -104,6 +96,16 @@ def pixel_sha256(ds: Dataset) -> str:
     """SHA-256 of the decoded pixels, little endian and unpadded: the same in every transfer syntax, 64 hex digits."""
     pixels = ds.pixel_array
     return hashlib.sha256(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+
+
+def _uids(source: Dataset, inference: Inference, bundle: Bundle, settings: OutputSettings) -> tuple[str, str]:
+    """Series and SOP Instance UID; a source that names no series gets a series for itself."""
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"):
+        if not text(source, keyword):
+            raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"the source has no {keyword}")
+    sop_instance_uid = text(source, "SOPInstanceUID")
+    series_instance_uid = text(source, "SeriesInstanceUID") or sop_instance_uid
+    return companion_uids(series_instance_uid, sop_instance_uid, bundle.digest, Recipe.of(inference, settings))
 
 
 def _secondary_capture(

@@ -209,7 +209,7 @@ def test_damaged_headers_give_a_companion_or_a_typed_refusal() -> None:
     whole.save_as(stream, enforce_file_format=True)
     start = stream.getvalue().index(b"ISO_IR") - 8  # file meta information is not the subject
     made, random = 0, np.random.default_rng(3)
-    for _ in range(150):
+    for _ in range(60):
         damaged = bytearray(stream.getvalue())
         for position in random.integers(start, len(damaged), random.integers(1, 5)):
             damaged[position] = int(random.choice(np.array([0, 0x20, 0x5C, 0xFF, random.integers(256)])))
@@ -220,4 +220,4 @@ def test_damaged_headers_give_a_companion_or_a_typed_refusal() -> None:
         with contextlib.suppress(Rejected):
             derive(ds, picture, bundle(), PLAIN, CREATED_AT).save_as(BytesIO(), enforce_file_format=True)
             made += 1
-    assert made > 50  # most damage is to values that nobody needs
+    assert made > 20  # most damage is to values that nobody needs
