@@ -12,8 +12,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run 
     Verification,
 )
 
-from pacs_node import __version__
-from pacs_node.implementation import IMPLEMENTATION_CLASS_UID
+from pacs_node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 __all__ = [
     "IMPLEMENTATION_CLASS_UID",
@@ -23,7 +22,6 @@ __all__ = [
     "readable_transfer_syntaxes",
 ]
 
-IMPLEMENTATION_VERSION_NAME = f"PACSNODE_{__version__}"[:16]
 
 STORAGE_CLASSES: tuple[UID, ...] = (
     ComputedRadiographyImageStorage,
