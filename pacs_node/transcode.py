@@ -8,6 +8,8 @@ from pacs_node.verbatim import raw_elements, stamp
 
 __all__ = ["Unconvertible", "converted"]
 
+DECODERS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow")
+
 
 class Unconvertible(Exception):  # noqa: N818  a fact about the file, not a fault
     """The pixel data cannot be decoded into an uncompressed transfer syntax."""
@@ -37,12 +39,11 @@ def converted(ds: Dataset, syntax: UID) -> Dataset:
 
 
 def _decompress(ds: Dataset) -> None:
-    """Decode with pylibjpeg where it can, else with whatever is installed: GDCM ends the process on some frames."""
-    for plugin in ("pylibjpeg", ""):
+    """Decode with the first plugin that can; never with GDCM, which ends the whole process on some damaged frames."""
+    for plugin in DECODERS:
         try:
             ds.decompress(decoding_plugin=plugin, generate_instance_uid=False)
-        except Exception as error:  # each decoder has its own errors
-            if not plugin:
-                raise Unconvertible from error
-        else:
-            return
+        except Exception:  # noqa: BLE001, S112  each decoder has its own errors, and the next one may read it
+            continue
+        return
+    raise Unconvertible

@@ -51,7 +51,7 @@ def load_volume(path: Path, labels: Path | None = None) -> Volume:
     """
     import nibabel  # noqa: PLC0415 - only researchers need it
 
-    image = nibabel.as_closest_canonical(nibabel.load(path))  # type: ignore[attr-defined]
+    image = nibabel.as_closest_canonical(nibabel.load(path))
     hu = np.asarray(image.dataobj, dtype=np.float32)
     spacing = np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
     body = _body(hu)
@@ -59,7 +59,7 @@ def load_volume(path: Path, labels: Path | None = None) -> Volume:
     if labels is None:
         bone = find_bone(hu, float(np.prod(spacing)) / 1000)
     else:
-        marked = np.isin(np.asarray(nibabel.as_closest_canonical(nibabel.load(labels)).dataobj), BONE_LABELS)  # type: ignore[attr-defined]
+        marked = np.isin(np.asarray(nibabel.as_closest_canonical(nibabel.load(labels)).dataobj), BONE_LABELS)
         bone = (ndimage.binary_dilation(marked) & (hu > CONTRAST_HU)) | (marked & (hu > SOFT_HU))
         hu = np.where(bone, hu, np.minimum(hu, CONTRAST_HU))
     return _separate(hu, bone, body, spacing)
