@@ -4,7 +4,7 @@ The condition is the radiograph's own latents, clean and unscaled. Because a han
 batch sits near pure noise, where the first step has to find the bones from the condition alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,8 @@ def diffusion_loss(
     """Error of the clean latents that the output stands for, and of the bone layer they decode to."""
     noised = add_noise(batch.soft, training, rng)
     prediction = denoiser.config.prediction
+    if training.own_prediction_share and prediction == "x0":
+        noised = _on_own_path(denoiser, noised, batch.condition, training, rng)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bfloat16):
         output = denoiser(noised.x_t, noised.t, batch.condition).float()
         predicted = predicted_x0(output, noised.x_t, noised.alpha, noised.sigma, prediction)
@@ -74,6 +76,26 @@ def diffusion_loss(
     identity = functional.l1_loss(batch.condition, batch.soft)
     parts |= {"l1": functional.l1_loss(predicted, batch.soft), "identity_l1": identity}
     return loss, {name: float(part.detach()) for name, part in parts.items()}
+
+
+@torch.no_grad()
+def _on_own_path(
+    denoiser: Denoiser, noised: Noised, condition: Tensor, training: DiffusionTraining, rng: np.random.Generator
+) -> Noised:
+    """Noise some samples from the network's own first guess instead of from the truth.
+
+    The sampler only ever sees its own guesses; a network that saw truths alone believes what is left of the bones in
+    them. The same exposure bias as in Ning et al. (2023), with the error that really occurs in the place of noise.
+    """
+    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(noised.t)) < training.own_prediction_share))
+    if not len(chosen):
+        return noised
+    first = torch.ones(len(chosen))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bfloat16):
+        guess = denoiser(noised.noise[chosen], first, condition[chosen]).float()
+    x_t = noised.x_t.clone()
+    x_t[chosen] = noised.alpha[chosen] * guess + noised.sigma[chosen] * noised.noise[chosen]
+    return replace(noised, x_t=x_t)
 
 
 def _latent_error(output: Tensor, predicted: Tensor, x0: Tensor, noised: Noised, prediction: str) -> Tensor:

@@ -58,6 +58,7 @@ class DiffusionTraining(Optimisation):
 
     offset_noise: Weight
     high_noise_share: Annotated[float, Field(ge=0, le=1)]  # share of a batch with t in [.9, 1]; few steps start there
+    own_prediction_share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of samples noised from the network's own guess
     latent: Weight  # error of the latents
     decoded: Weight  # error of the decoded bone layer
     sampling_steps: Count
