@@ -203,39 +203,35 @@ def config_reference() -> None:
     _leave(reference())
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the training; it is continued if it exists.")]
-Pairs = Annotated[Path, typer.Option("--pairs", help="Folder that `train pairs` wrote.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the training; continued if it exists.")]
 Preset = Annotated[str, typer.Option("--preset", help="default, paper, tiny, or the path of a TOML file.")]
+People = Annotated[int, typer.Option("--people", min=1, help="Phantoms that are drawn.")]
+PairCount = Annotated[int, typer.Option("--pairs", min=1, help="Pairs of radiographs with and without bone.")]
+Framings = Annotated[int, typer.Option("--framings", min=1, help="Random framings of pairs that are encoded.")]
+Radiographs = Annotated[
+    Path | None, typer.Option("--radiographs", help="Folder of real PNG or JPEG radiographs without twins.")
+]
+RealPairs = Annotated[
+    Path | None, typer.Option("--validate", help="Folder of real pairs to look at; never trained on.")
+]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Of the whole training; else the preset's.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", min=0.0, help="Stop after this time; go on later.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random in training.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Batches that are computed at the same time.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Start at step 0 again.")]
 
 
-@train_app.command("pairs", epilog=f"{EXAMPLES}pacs-node train pairs runs/pairs --people 200 --count 2000")
-def train_pairs(
-    folder: Annotated[Path, typer.Argument(help="Gets the phantoms and the pairs; what is there is kept.")],
-    people: Annotated[int, typer.Option("--people", min=1, help="How many phantoms are drawn.")] = 200,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many pairs, in hundreds.")] = 2000,
-    seed: Seed = 0,
-) -> None:
-    """Simulate radiographs with and without bone."""
-    from pacs_node.commands.train import pairs
-
-    _leave(pairs(folder, people=people, count=count, seed=seed))
-
-
 @train_app.command(
-    "autoencoder", epilog=f"{EXAMPLES}pacs-node train autoencoder runs/first --pairs runs/pairs --minutes 60"
+    "autoencoder",
+    epilog=f"{EXAMPLES}pacs-node train autoencoder runs/first\n\n"
+    "pacs-node train autoencoder runs/first --radiographs cxr/ --minutes 60",
 )
 def train_autoencoder(
     run: RunFolder,
-    pairs: Pairs,
-    radiographs: Annotated[
-        Path | None, typer.Option("--radiographs", help="Folder of real PNG or JPEG radiographs, without twins.")
-    ] = None,
     preset: Preset = "default",
+    people: People = 300,
+    pairs: PairCount = 2000,
+    radiographs: Radiographs = None,
     steps: Steps = None,
     minutes: Minutes = None,
     seed: Seed = 0,
@@ -244,22 +240,27 @@ def train_autoencoder(
     restart: Restart = False,
     json: Json = False,
 ) -> None:
-    """Train the first stage: image to latents and back."""
-    from pacs_node.commands.train import Order, autoencoder
+    """Simulate pairs where RUN has none, and train the first stage: image to latents and back."""
+    from pacs_node.commands.train import Order
+    from pacs_node.commands.train import run as train
 
-    order = Order(run, pairs, preset, steps, minutes, seed, workers, restart, json)
-    _leave(autoencoder(order, radiographs=radiographs))
+    limits = {"max_steps": steps, "max_minutes": minutes, "seed": seed, "workers": workers, "resume": not restart}
+    order = Order(run, preset, ("autoencoder",), (people, pairs, 1), radiographs, None, limits)
+    _leave(train(order, as_json=json))
 
 
-@train_app.command("diffusion", epilog=f"{EXAMPLES}pacs-node train diffusion runs/first --pairs runs/pairs")
+@train_app.command(
+    "diffusion",
+    epilog=f"{EXAMPLES}pacs-node train diffusion runs/first\n\n"
+    "pacs-node train diffusion runs/first --validate pairs/ --minutes 60",
+)
 def train_diffusion(
     run: RunFolder,
-    pairs: Pairs,
-    framings: Annotated[int, typer.Option("--framings", min=1, help="Random framings that are encoded once.")] = 4000,
-    validate: Annotated[
-        Path | None, typer.Option("--validate", help="Folder of real pairs that choose the best weights.")
-    ] = None,
     preset: Preset = "default",
+    people: People = 300,
+    pairs: PairCount = 2000,
+    framings: Framings = 3000,
+    validate: RealPairs = None,
     steps: Steps = None,
     minutes: Minutes = None,
     seed: Seed = 0,
@@ -268,11 +269,13 @@ def train_diffusion(
     restart: Restart = False,
     json: Json = False,
 ) -> None:
-    """Train the second stage: the denoiser, on latents of the finished autoencoder in the same RUN."""
-    from pacs_node.commands.train import Order, diffusion
+    """Train the second stage: the denoiser, on latents of the autoencoder in the same RUN."""
+    from pacs_node.commands.train import Order
+    from pacs_node.commands.train import run as train
 
-    order = Order(run, pairs, preset, steps, minutes, seed, workers, restart, json)
-    _leave(diffusion(order, framings=framings, validate=validate))
+    limits = {"max_steps": steps, "max_minutes": minutes, "seed": seed, "workers": workers, "resume": not restart}
+    order = Order(run, preset, ("diffusion",), (people, pairs, framings), None, validate, limits)
+    _leave(train(order, as_json=json))
 
 
 def _leave(code: int) -> None:

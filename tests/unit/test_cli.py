@@ -21,7 +21,6 @@ COMMANDS = [
     ["config", "check"],
     ["config", "show"],
     ["config", "reference"],
-    ["train", "pairs"],
     ["train", "autoencoder"],
     ["train", "diffusion"],
 ]

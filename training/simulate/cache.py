@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from training.simulate.anatomy import Anatomy, draw_anatomy, load_anatomy, save_anatomy
@@ -21,7 +22,7 @@ def write_cache(folder: Path, seeds: Iterable[int], size: int = 512) -> int:
     """Draw the anatomies that the folder lacks and return how many; safe to stop and to start again."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in seeds if not (folder / _name(s, size)).exists()]
-    for seed in track(missing, description=f"drawing anatomies of {size} px"):
+    for seed in track(missing, f"drawing anatomies of {size} px", console=Console(stderr=True)):
         save_anatomy(draw_anatomy(seed, size), folder / _name(seed, size))
     return len(missing)
 
