@@ -28,8 +28,10 @@ def run(radiograph: Path, output: Path, *, preview: Path | None, config: Path | 
     Rejected
         The file is not a radiograph that can be processed.
     ConfigError
-        ``output`` or ``preview`` would replace the source, or lies in no folder.
+        There is no such file; ``output`` or ``preview`` would replace the source, or lies in no folder.
     """
+    if not radiograph.is_file():
+        raise ConfigError(f"{radiograph} is not a file")
     for path in (output, preview):
         _check_target(path, radiograph)
     settings = load_settings(config)

@@ -1,0 +1,75 @@
+"""`pacs-node process`: one file in, its companion out, no network."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from pacs_node.cli import main
+from tests.bundles import tiny_bundle
+from tests.radiographs import radiograph, saved
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A radiograph in a folder whose settings name a tiny bundle; connecting anywhere is an error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PACS_NODE_MODEL__BUNDLE", str(tiny_bundle(tmp_path / "bundle").folder))
+
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("a command without network tried to connect")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return saved(radiograph(), tmp_path / "in.dcm")
+
+
+def test_the_companion_is_in_the_study_of_its_source_and_the_same_each_time(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["process", str(source), "-o", "one.dcm", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert main(["process", str(source), "-o", "two.dcm"]) == 0
+    one, two, before = dcmread("one.dcm"), dcmread("two.dcm"), dcmread(source)
+    assert one.StudyInstanceUID == before.StudyInstanceUID
+    assert one.SOPInstanceUID == two.SOPInstanceUID == told["sop_instance_uid"]
+    assert one.PixelData == two.PixelData
+
+
+def test_the_preview_shows_three_panels(source: Path) -> None:
+    assert main(["process", str(source), "-o", "out.dcm", "--preview", "picture.png"]) == 0
+    with Image.open("picture.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 2.9 * 900  # three squares of the panels' height
+
+
+def test_a_rejected_file_is_told_with_its_reason_and_nothing_is_written(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ds = radiograph()
+    ds.BodyPartExamined = "HIP"
+    saved(ds, source)
+    assert main(["process", str(source), "-o", "out.dcm"]) == 1
+    assert "rejected (not_chest)" in capsys.readouterr().err
+    assert not Path("out.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["in.dcm", "-o", "in.dcm"], 2, "must not replace its source"),
+        (["in.dcm", "-o", "no/out.dcm"], 2, "there is no folder no"),
+        (["in.dcm", "-o", "out.dcm", "--preview", "no/p.png"], 2, "there is no folder no"),
+        (["none.dcm", "-o", "out.dcm"], 2, "none.dcm is not a file"),
+        (["in.dcm", "-o", "folder"], 4, "folder cannot be written"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_named(
+    words: list[str], code: int, told: str, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source.parent / "folder").mkdir()
+    assert main(["process", *words]) == code
+    assert told in capsys.readouterr().err
+    assert not [path for path in source.parent.iterdir() if path.name.endswith(".part")]
