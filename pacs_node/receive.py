@@ -19,7 +19,7 @@ from pacs_node.audit import Audit, AuditEvent, EventKind
 from pacs_node.config import NodeSettings
 from pacs_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
 from pacs_node.errors import ConfigError, ReasonCode, Rejected, Retriable
-from pacs_node.pdu_bounds import bound_reads
+from pacs_node.pdu_bounds import BoundedReader
 from pacs_node.received_file import check_identity, file_start, is_plausible_uid
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
@@ -174,7 +174,9 @@ class Listener:
     def _on_connection(self, event: evt.Event) -> None:
         connection = event.assoc.dul.socket
         if connection is not None:
-            bound_reads(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
+            reader = BoundedReader(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
+            reader.install()
+            event.assoc.bind(evt.EVT_DIMSE_RECV, lambda _event: reader.message_complete())
 
     def _on_disconnection(self, event: evt.Event) -> None:
         """Let go of a peer that left before it asked for an association, as a load balancer's probe does.

@@ -16,7 +16,7 @@ from pydicom import Dataset
 
 from model.bundle import Bundle
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, EventKind
-from pacs_node.config import Peer, Settings
+from pacs_node.config import Settings
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError, ModelError
@@ -173,7 +173,9 @@ def _sender(settings: Settings) -> Callable[[Path, str], SendResult]:
     }
 
     def send(path: Path, destination: str) -> SendResult:
-        peer: Peer = peers[destination]
+        peer = peers.get(destination)
+        if peer is None:  # the settings changed while the companion was waiting
+            return SendResult(SendOutcome.RETRY, None, "the destination is not configured any more")
         [outcome] = store([path], peer, settings.node.ae_title, settings.delivery.timeout_s)
         return SendResult(outcomes[outcome.kind], outcome.status, outcome.note)
 
@@ -223,7 +225,7 @@ class _StopRequest:
 def _lock(data_dir: Path) -> Iterator[None]:
     """Hold the data_dir for this process; the kernel lets go when the process ends, however it ends."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # received images are the patients'
         stream = (data_dir / LOCK_FILE).open("a")
     except OSError as error:
         raise ConfigError(f"node.data_dir {data_dir} cannot be used: {error.strerror}") from error

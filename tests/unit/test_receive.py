@@ -249,6 +249,16 @@ def test_a_pdu_that_claims_four_gigabytes_is_not_read(node: Node) -> None:
         assert received_until_closed(connection) == b""
 
 
+def test_a_message_without_an_end_is_cut_off(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pacs_node.pdu_bounds.LONGEST_MESSAGE_BYTES", 100_000)
+    large, small = radiograph(size=256), radiograph(size=128)  # 128 KiB and 32 KiB of pixels
+    with associated(node, (large.SOPClassUID, [ExplicitVRLittleEndian])) as association:
+        for _ in range(4):  # each message counts by itself
+            assert association.send_c_store(small).Status == 0x0000
+        assert "Status" not in association.send_c_store(large)
+    assert stored(node, small) == 0x0000
+
+
 def test_a_peer_that_stops_inside_a_header_is_let_go(tmp_path: Path, free_port: int) -> None:
     with (
         listening(tmp_path, free_port, network_timeout_s=0.5) as node,
