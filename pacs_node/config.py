@@ -85,7 +85,9 @@ class NodeSettings(_Table):
 class Peer(_Table):
     """[[peers]]: a DICOM node that takes C-STORE."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", description="letters, digits and any of _ . -")]
+    name: Annotated[  # also the name of a folder of the outbox, so it cannot be ".."
+        str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", description="letters, digits and any of _ . -")
+    ]
     ae_title: AETitle
     host: Host
     port: Port

@@ -1,0 +1,95 @@
+"""One instance is one job, however often and in whatever state it comes."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pacs_node.config import ModelSettings, OutputSettings, Settings
+from pacs_node.intake import Intake
+from pacs_node.jobs import Again, Done, Jobs, Task, open_jobs
+from pacs_node.records import ReceivedInstance
+from pacs_node.spool import Spool
+from tests.peers.node import wait_until
+from tests.radiographs import radiograph, saved
+
+DIGEST = "ab" * 32
+
+
+class Queue:
+    """A real queue whose only stage ends, or waits for ever, as a test wants."""
+
+    def __init__(self, folder: Path) -> None:
+        self.waits = False
+        self.done: list[str] = []
+        self.jobs = open_jobs(folder, {"process": self.handle})
+        self.jobs.start()
+
+    def handle(self, task: Task) -> Done | Again:
+        if self.waits:
+            return Again(3600)
+        self.done.append(task.job)
+        return Done()
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    queue = Queue(tmp_path)
+    yield queue
+    queue.jobs.close(5)
+
+
+def intake(jobs: Jobs, spool: Spool, settings: Settings | None = None, digest: str = DIGEST) -> Intake:
+    return Intake(jobs, spool, digest, settings or Settings())
+
+
+def received(spool: Spool, gate: Intake, uid: str) -> ReceivedInstance:
+    path = spool.write_incoming(gate.key(uid), [b"bytes"])
+    return ReceivedInstance("1.2", uid, "1.2.840.10008.1.2", path, 5, "SENDER", "127.0.0.1", datetime.now(UTC))
+
+
+def test_an_instance_that_comes_while_its_job_waits_keeps_its_file(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    queue.waits = True
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    again = received(spool, gate, "1.2.3")
+    assert not gate.accept(again, "1.2")
+    assert again.path.exists()
+
+
+def test_an_instance_that_comes_after_its_job_ended_leaves_no_file(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    wait_until(lambda: not queue.jobs.is_unfinished(gate.key("1.2.3")), "the job ended")
+    again = received(spool, gate, "1.2.3")
+    assert not gate.accept(again, "1.2")
+    assert not again.path.exists()
+    assert queue.done == [gate.key("1.2.3")]
+
+
+def test_another_model_or_recipe_is_another_job(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    variants = [
+        intake(queue.jobs, spool),
+        intake(queue.jobs, spool, digest="cd" * 32),
+        intake(queue.jobs, spool, Settings(model=ModelSettings(steps=2))),
+        intake(queue.jobs, spool, Settings(model=ModelSettings(seed=1))),
+        intake(queue.jobs, spool, Settings(output=OutputSettings(burned_in_label=False))),
+    ]
+    assert len({variant.key("1.2.3") for variant in variants}) == len(variants)
+    assert intake(queue.jobs, spool).key("1.2.3") == variants[0].key("1.2.3")
+
+
+def test_files_without_a_job_are_queued_at_the_start_and_strangers_are_put_aside(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    source = radiograph()
+    saved(source, spool.incoming_path(gate.key(source.SOPInstanceUID)))
+    spool.incoming_path("letter").write_text("no DICOM")
+    assert gate.adopt_orphans() == 1
+    wait_until(lambda: queue.done == [gate.key(source.SOPInstanceUID)], "the orphan is processed")
+    assert not spool.incoming_path("letter").exists()
+    assert (spool.quarantine / "letter.dcm").read_text() == "no DICOM"
