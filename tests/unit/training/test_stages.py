@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from training.autoencoder import AutoencoderData, autoencoder_loss, train_autoencoder
 from training.checkpoint import load_autoencoder, load_denoiser, read_meta
@@ -144,3 +145,14 @@ def test_shipped_presets_are_valid_and_a_wrong_key_is_named(tmp_path: Path) -> N
         load_preset(wrong)
     with pytest.raises(PresetError, match="default, paper, tiny"):
         load_preset("unheard-of")
+
+
+def test_the_paper_preset_is_about_as_large_as_the_published_networks() -> None:
+    preset = load_preset("paper")
+    with torch.device("meta"):  # sizes without memory
+        autoencoder, denoiser = Autoencoder(preset.autoencoder).eval(), Denoiser(preset.denoiser)
+        latents = autoencoder.encode(torch.zeros(1, 1, 1024, 1024))
+        assert denoiser(latents, torch.zeros(1), latents).shape == latents.shape == (1, 4, 128, 128)
+    millions = [sum(weight.numel() for weight in network.parameters()) / 1e6 for network in (autoencoder, denoiser)]
+    # 38.3 and 383.0 M in the published code, whose blocks differ in detail from ours
+    assert millions == [pytest.approx(38.3, rel=0.25), pytest.approx(383.0, rel=0.1)]
