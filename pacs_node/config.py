@@ -82,6 +82,12 @@ class NodeSettings(_Table):
     network_timeout_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+# Also the name of a folder in outbox/, so it neither starts with a dot nor holds a separator.
+PeerName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", description="letters, digits and any of _ . -, no dot first")
+]
+
+
 class Peer(_Table):
     """[[peers]]: a DICOM node that takes C-STORE."""
 

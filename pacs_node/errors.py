@@ -51,7 +51,7 @@ class ConfigError(NodeError):
 
 
 class Rejected(NodeError):
-    """This input will never become a companion.
+    """The input will never become a companion.
 
     Parameters
     ----------
