@@ -23,7 +23,7 @@ __all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "fused", "score_pa
 
 FloatImage = NDArray[np.float32]
 FUSIONS = tuple(
-    FusionSpec(strength=strength, highpass_px=highpass) for highpass in (0.0, 24.0, 12.0) for strength in (1.0, 0.75)
+    FusionSpec(strength=strength, highpass_px=highpass) for highpass in (0.0, 48.0, 24.0, 12.0) for strength in (1.0, 0.75)
 )
 
 
