@@ -11,7 +11,7 @@ __all__ = ["Unconvertible", "converted"]
 DECODERS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow")
 
 
-class Unconvertible(Exception):  # noqa: N818  a fact about the file, not a fault
+class Unconvertible(Exception):
     """The pixel data cannot be decoded into an uncompressed transfer syntax."""
 
 
