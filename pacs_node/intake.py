@@ -1,7 +1,9 @@
 """Where a received instance becomes a job, exactly once."""
 
 import hashlib
-import logging
+import itertools
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom import dcmread
@@ -17,14 +19,13 @@ __all__ = ["Intake"]
 
 LANE = "model"  # one network, one image at a time
 
-log = logging.getLogger(__name__)
-
 
 class Intake:
-    """Queues received instances; the same one is one job, however often it comes."""
+    """Queues received instances; the same one is one job, however often it comes, unless it was refused before."""
 
     def __init__(self, jobs: Jobs, spool: Spool, bundle_digest: str, settings: Settings) -> None:
         self._jobs = jobs
+        self._one_at_a_time = threading.Lock()
         self._spool = spool
         recipe = f"{settings.model.steps}|{settings.model.seed}|{settings.output.model_dump_json()}"
         self._work = f"{bundle_digest}|{recipe}"
@@ -52,12 +53,28 @@ class Intake:
         return adopted
 
     def _queue(self, job: str, sop_instance_uid: str, study_instance_uid: str) -> bool:
-        payload = {"sop_instance_uid": sop_instance_uid, "study_instance_uid": study_instance_uid}
-        if self._jobs.enqueue(Task(job, PROCESS, LANE, payload)):
-            return True
-        if not self._jobs.is_unfinished(job):
-            self._spool.release(job)  # its job is over: nobody else would remove the new copy
-        return False
+        task = Task(
+            job, PROCESS, LANE, {"sop_instance_uid": sop_instance_uid, "study_instance_uid": study_instance_uid}
+        )
+        with self._one_at_a_time:
+            return self._jobs.enqueue(task) or self._queue_again(task)
+
+    def _queue_again(self, task: Task) -> bool:
+        """The job is known. What was refused gets another chance, because settings or peers may have been mended."""
+        first = task.job.partition(".")[0]
+        if self._jobs.is_unfinished(first):
+            return False
+        refused = self._spool.refused(first)
+        if not refused:
+            self._spool.release(task.job)  # its job is over: nobody else would remove the new copy
+            return False
+        repetitions = (replace(task, job=f"{first}.{number}") for number in itertools.count(2))
+        again = next(repetition for repetition in repetitions if not self._jobs.knows(repetition))
+        self._spool.rename_incoming(task.job, again.job)
+        is_new = self._jobs.enqueue(again)
+        for path in refused:  # the new copy replaces them; last, so that a crash before leaves the way open
+            path.unlink(missing_ok=True)
+        return is_new
 
 
 def _identity(path: Path) -> tuple[str, str] | None:

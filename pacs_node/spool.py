@@ -99,6 +99,16 @@ class Spool:
             _fsync_folder(self.quarantine)
         return target
 
+    def refused(self, key: str) -> list[Path]:
+        """What quarantine/ holds of a job and its repetitions, data and reasons."""
+        return sorted(self.quarantine.glob(f"{key}.*"))
+
+    def rename_incoming(self, key: str, new_key: str) -> None:
+        """Give a received file another key."""
+        with _disk_errors():
+            self.incoming_path(key).rename(self.incoming_path(new_key))
+            _fsync_folder(self.incoming)
+
 
 @contextlib.contextmanager
 def _disk_errors() -> Iterator[None]:

@@ -77,10 +77,14 @@ class Jobs:
             raise Retriable(f"the queue cannot be written: {type(error).__name__}") from error
         return True
 
+    def knows(self, task: Task) -> bool:
+        """Whether this very task is or was in the queue."""
+        return DBOS.get_workflow_status(task.task_id) is not None
+
     def is_unfinished(self, job: str) -> bool:
-        """Whether any task of the job still waits or runs."""
+        """Whether any task of a job whose key begins so still waits or runs."""
         rows = DBOS.list_workflows(
-            workflow_id_prefix=f"{job}:", status=list(UNFINISHED), limit=1, load_input=False, load_output=False
+            workflow_id_prefix=job, status=list(UNFINISHED), limit=1, load_input=False, load_output=False
         )
         return bool(rows)
 

@@ -20,7 +20,7 @@ from tests.radiographs import radiograph, saved
 INSTANCES = 10
 KILLS = 25
 KILLS_PER_INSTANCE = 2  # the instances come while the node is being killed, so that kills hit every stage
-LONGEST_LIFE_S = 3.0  # an image takes about a second: kills fall into receive, infer, derive and send
+LONGEST_LIFE_S = 2.5  # an image takes about a second: kills fall into receive, infer, derive and send
 
 
 class PersistentSender(threading.Thread):
@@ -93,6 +93,29 @@ def test_a_kill_right_after_an_event_costs_nothing(tmp_path: Path, moment: Event
         node.wait_until_idle()
         assert len(set(pacs.uids())) == 1
         assert node.spooled() == []
+
+
+def test_a_kill_while_an_object_is_arriving_leaves_nothing_of_it_and_the_repeat_is_taken(tmp_path: Path) -> None:
+    large = radiograph(size=2048)  # 8 MiB: on its way for some tenths of a second after the association is accepted
+    with answering() as pacs, NodeProcess(tmp_path, {"pacs": pacs.port}) as node:
+        node.start()
+        killer = threading.Thread(target=kill_when_associated, args=(node,))
+        killer.start()
+        answer = send(node.port, large)
+        killer.join()
+        node.start()
+        if answer == [-1]:
+            assert not any(path.endswith(".part") for path in node.spooled())
+            assert send(node.port, large) == [0x0000]
+        wait_until(lambda: node.events(EventKind.DELIVERED), "the companion is delivered")
+        node.wait_until_idle()
+        assert len(set(pacs.uids())) == 1
+        assert node.spooled() == []
+
+
+def kill_when_associated(node: NodeProcess) -> None:
+    wait_until(lambda: node.events(EventKind.ASSOCIATION), "the peer is associated")
+    node.kill()
 
 
 @pytest.mark.parametrize("answered", [False, True])

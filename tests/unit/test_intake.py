@@ -70,6 +70,21 @@ def test_an_instance_that_comes_after_its_job_ended_leaves_no_file(queue: Queue,
     assert queue.done == [gate.key("1.2.3")]
 
 
+def test_a_refused_instance_that_comes_again_gets_another_chance_and_leaves_quarantine(
+    queue: Queue, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    job = gate.key("1.2.3")
+    for run in (job, f"{job}.2", f"{job}.3"):
+        assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+        wait_until(lambda: not queue.jobs.is_unfinished(job), "the job ended")
+        assert queue.done[-1] == run
+        spool.refuse(spool.incoming_path(run), {"reason": "not_chest"})
+        assert [path.name for path in spool.refused(job)] == [f"{run}.dcm", f"{run}.json"]
+    assert list(spool.incoming.iterdir()) == []
+
+
 def test_another_model_or_recipe_is_another_job(queue: Queue, tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     variants = [
