@@ -18,6 +18,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from dbos import error as dbos_error
 
 from pacs_node.errors import ConfigError, Retriable
+from pacs_node.jobs.old_sqlite import provide_subsecond_time
 from pacs_node.jobs.tasks import Again, Done, Handler, Task, Verdict
 
 __all__ = ["QUEUE_FILE", "Jobs", "count_jobs", "open_jobs"]
@@ -172,6 +173,7 @@ def open_jobs(data_dir: Path, handlers: Mapping[str, Handler]) -> Jobs:
     except sqlite3.Error as error:
         raise ConfigError(f"{path} cannot be opened as the queue: {error}") from error
     jobs = Jobs(handlers)
+    provide_subsecond_time()
     config: DBOSConfig = {
         "name": "pacs-node",
         "system_database_url": f"sqlite:///{path}",
