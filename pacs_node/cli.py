@@ -3,7 +3,9 @@
 Nothing heavy is imported here: `pacs-node --help` loads neither torch nor onnxruntime nor the job queue.
 """
 
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -169,7 +171,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the radiograph, the companion and the PNG.")] = Path(
         "demo"
     ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated patient.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which simulated patient.")] = 18,
     *,
     json: Json = False,
 ) -> None:
@@ -282,6 +284,13 @@ def _leave(code: int) -> None:
     raise typer.Exit(code)
 
 
+def _silence_libraries() -> None:
+    """Their warnings and messages quote data sets; what a person has to know is said by us."""
+    warnings.simplefilter("ignore")
+    for name in ("pydicom", "pynetdicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the only place where errors end.
 
@@ -294,6 +303,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int, the exit code, see `pacs_node.commands.errors.ExitCode`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # the process is ours, not a test's
+        _silence_libraries()
     try:
         app(words, prog_name="pacs-node")
     except SystemExit as done:

@@ -15,7 +15,7 @@ from model.bundle import Bundle
 from model.sampler import draw_noise, sample
 from model.schedule import timesteps
 from pacs_node.config import Settings
-from pacs_node.derive import derive
+from pacs_node.derive.companion import derive
 from pacs_node.engine import Engine
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.fit import from_grid, to_grid

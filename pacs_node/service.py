@@ -23,9 +23,9 @@ from pacs_node.errors import ConfigError, ModelError
 from pacs_node.intake import Intake
 from pacs_node.jobs import count_jobs, open_jobs
 from pacs_node.pipeline import make_companion
-from pacs_node.receive import Listener
+from pacs_node.receive.listener import Listener
 from pacs_node.records import Inference
-from pacs_node.send import StoreKind, store
+from pacs_node.send.scu import StoreKind, store
 from pacs_node.spool import Spool
 from pacs_node.worker import ModelIdentity, SendOutcome, SendResult, Worker
 

@@ -22,9 +22,9 @@ from pydicom.uid import (
 
 from model.bundle import Bundle, FileSpec, ModelSpec
 from pacs_node.config import OutputSettings
-from pacs_node.derive import derive
+from pacs_node.derive.companion import derive
+from pacs_node.derive.verbatim import element
 from pacs_node.records import Inference
-from pacs_node.verbatim import element
 
 __all__ = [
     "CREATED_AT",

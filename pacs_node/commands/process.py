@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from model.bundle import Bundle
+from pacs_node.commands.record import record_command
 from pacs_node.commands.terminal import print_json, stderr, stdout, table
 from pacs_node.config import Settings, load_settings
 from pacs_node.engine import Engine
@@ -45,6 +47,7 @@ def run(radiograph: Path, output: Path, *, preview: Path | None, config: Path | 
         _write(companion, output)
         if preview is not None:
             _write_preview(preview, read_radiograph(radiograph), inference)
+    _record(settings, bundle, companion, inference, seconds)
     facts = _facts(companion, inference, engine, settings)
     facts |= {"bundle_digest": bundle.digest, "seconds": round(seconds, 2), "output": str(output)}
     facts |= {"preview": str(preview)} if preview else {}
@@ -81,6 +84,21 @@ def _write_preview(path: Path, radiograph: Radiograph, inference: Inference) -> 
         write_preview(path, radiograph.pixels, inference.soft_tissue.astype(np.float32) / white, inference.bone_layer)
     except OSError as error:
         raise DiskFull(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _record(settings: Settings, bundle: Bundle, companion: Dataset, inference: Inference, seconds: float) -> None:
+    record_command(
+        settings,
+        "process",
+        source_sop_instance_uid=str(companion.SourceImageSequence[0].ReferencedSOPInstanceUID),
+        derived_sop_instance_uid=str(companion.SOPInstanceUID),
+        study_instance_uid=str(companion.StudyInstanceUID),
+        model=f"{bundle.spec.name} {bundle.spec.version}",
+        model_digest=bundle.digest,
+        noise_seed=inference.noise_seed,
+        steps=inference.steps,
+        duration_s=seconds,
+    )
 
 
 def _facts(companion: Dataset, inference: Inference, engine: Engine, settings: Settings) -> dict[str, Any]:

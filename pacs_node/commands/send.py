@@ -15,7 +15,7 @@ from pacs_node.commands.record import record_command
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
 from pacs_node.config import Peer, Settings, load_settings
 from pacs_node.errors import ConfigError
-from pacs_node.send import StoreOutcome, find_files, store
+from pacs_node.send.scu import StoreKind, StoreOutcome, find_files, store
 
 __all__ = ["receiver", "run"]
 
@@ -108,3 +108,5 @@ def _show(outcomes: Sequence[StoreOutcome], facts: dict[str, Any], passed_over: 
     counts = Counter(str(outcome.kind) for outcome in outcomes)
     summary = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no DICOM file found"
     say(f"{facts['to']}: {summary}" + (f"; {passed_over} files are no DICOM" if passed_over else ""))
+    if outcomes and all(outcome.kind is StoreKind.RETRY and outcome.status is None for outcome in outcomes):
+        say("is it running there? pacs-node status, or start it with pacs-node serve")

@@ -9,6 +9,7 @@ from pacs_node.commands.config import reference_text
 from pacs_node.commands.errors import ExitCode
 from pacs_node.errors import ReasonCode
 from tests.conftest import REPOSITORY
+from tests.unit.test_cli import COMMANDS
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -39,6 +40,11 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
     targets = [link.partition("#")[0] for link in LINK.findall(document.read_text(encoding="utf-8"))]
     relative = [target for target in targets if target and "://" not in target and not target.startswith("mailto:")]
     assert [target for target in relative if not (document.parent / target).exists()] == []
+
+
+def test_every_command_is_shown_somewhere() -> None:
+    told = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    assert [words for words in COMMANDS if f"pacs-node {' '.join(words)}" not in told] == []
 
 
 def test_research_use_stands_at_the_top_of_the_readme() -> None:

@@ -16,10 +16,10 @@ from pydicom.uid import (
 )
 
 from pacs_node.config import OutputSettings, Peer, StoredSyntax
-from pacs_node.derive import derive, pixel_sha256
+from pacs_node.derive.companion import derive, pixel_sha256
 from pacs_node.imaging.read import read_radiograph
 from pacs_node.records import Inference
-from pacs_node.send import StoreKind, echo, store
+from pacs_node.send.scu import StoreKind, echo, store
 from tests.peers.orthanc import running_orthanc
 from tests.sources import CREATED_AT, bundle, code, inference, source
 

@@ -12,8 +12,8 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from pacs_node.config import Peer
-from pacs_node.send import StoreKind, echo, store
-from pacs_node.verbatim import raw_bytes
+from pacs_node.derive.verbatim import raw_bytes
+from pacs_node.send.scu import StoreKind, echo, store
 from tests.sources import PIXELS, write_instance
 
 TIMEOUT_S = 10.0  # a loopback answer on a machine that trains a network at the same time

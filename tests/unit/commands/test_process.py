@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
+from pacs_node.audit import AUDIT_FILE, Audit, EventKind
 from pacs_node.cli import main
 from tests.bundles import tiny_bundle
 from tests.radiographs import radiograph, saved
@@ -36,6 +37,16 @@ def test_the_companion_is_in_the_study_of_its_source_and_the_same_each_time(
     assert one.StudyInstanceUID == before.StudyInstanceUID
     assert one.SOPInstanceUID == two.SOPInstanceUID == told["sop_instance_uid"]
     assert one.PixelData == two.PixelData
+
+
+def test_the_audit_of_the_node_names_source_companion_and_model(source: Path) -> None:
+    trail = source.parent / "var" / AUDIT_FILE
+    Audit(trail).close()
+    assert main(["process", str(source), "-o", "out.dcm"]) == 0
+    (event,) = Audit(trail).events()
+    assert (event.kind, event.note, event.steps) == (EventKind.USER_COMMAND, "process", 2)
+    assert event.source_sop_instance_uid == dcmread(source).SOPInstanceUID
+    assert event.derived_sop_instance_uid == dcmread("out.dcm").SOPInstanceUID
 
 
 def test_the_preview_shows_three_panels(source: Path) -> None:

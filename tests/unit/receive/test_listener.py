@@ -26,9 +26,9 @@ from pynetdicom.dsutils import encode
 
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, EventKind
 from pacs_node.config import NodeSettings
-from pacs_node.contexts import STORAGE_CLASSES, readable_transfer_syntaxes
 from pacs_node.errors import ConfigError, ReasonCode, Retriable
-from pacs_node.receive import Listener
+from pacs_node.receive.contexts import STORAGE_CLASSES, readable_transfer_syntaxes
+from pacs_node.receive.listener import Listener
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
 from tests.radiographs import radiograph
@@ -250,7 +250,7 @@ def test_a_pdu_that_claims_four_gigabytes_is_not_read(node: Node) -> None:
 
 
 def test_a_message_without_an_end_is_cut_off(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pacs_node.pdu_bounds.LONGEST_MESSAGE_BYTES", 100_000)
+    monkeypatch.setattr("pacs_node.receive.pdu_bounds.LONGEST_MESSAGE_BYTES", 100_000)
     large, small = radiograph(size=256), radiograph(size=128)  # 128 KiB and 32 KiB of pixels
     with associated(node, (large.SOPClassUID, [ExplicitVRLittleEndian])) as association:
         for _ in range(4):  # each message counts by itself

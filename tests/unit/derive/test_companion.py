@@ -14,9 +14,9 @@ from pydicom.uid import (
 )
 
 from pacs_node.config import OutputSettings, StoredSyntax
-from pacs_node.derive import derive, pixel_sha256
+from pacs_node.derive.companion import derive, pixel_sha256
+from pacs_node.derive.verbatim import raw_bytes
 from pacs_node.errors import ReasonCode, Rejected
-from pacs_node.verbatim import raw_bytes
 from tests.sources import CREATED_AT, NAMES, PLAIN, bundle, companion_of, inference, source, with_bytes
 
 

@@ -24,7 +24,7 @@ from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
 
 from pacs_node.config import Peer
-from pacs_node.send import StoreKind, echo, find_files, send_files, store
+from pacs_node.send.scu import StoreKind, echo, find_files, send_files, store
 from tests.sources import PIXELS, write_instance
 
 TIMEOUT_S = 2.0  # long enough for a loopback answer on a busy machine

@@ -3,8 +3,8 @@
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from pacs_node.inherited import LOSSY_METHODS
-from pacs_node.verbatim import raw_elements, stamp
+from pacs_node.derive.inherited import LOSSY_METHODS
+from pacs_node.derive.verbatim import raw_elements, stamp
 
 __all__ = ["Unconvertible", "converted"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pacs_node.config import OutputSettings
-from pacs_node.label import burn_label
+from pacs_node.derive.label import burn_label
 from tests.sources import companion_of, inference, source
 
 

@@ -1,6 +1,6 @@
 """The companion: a Secondary Capture in the study of its source, checked before it leaves (PS3.3 A.8.1, C.8.6).
 
-What it takes over is in `pacs_node.inherited`, where it comes from in `pacs_node.provenance`.
+What it takes over is in `pacs_node.derive.inherited`, where it comes from in `pacs_node.derive.provenance`.
 """
 
 import copy
@@ -19,11 +19,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLos
 
 from model.bundle import Bundle
 from pacs_node.config import OutputSettings, StoredSyntax
-from pacs_node.errors import ReasonCode, Rejected
-from pacs_node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pacs_node.inherited import Elements, image_description, patient_and_study
-from pacs_node.label import burn_label
-from pacs_node.provenance import (
+from pacs_node.derive.inherited import Elements, image_description, patient_and_study
+from pacs_node.derive.label import burn_label
+from pacs_node.derive.provenance import (
     MANUFACTURER,
     Recipe,
     coding_scheme,
@@ -35,9 +33,11 @@ from pacs_node.provenance import (
     software_versions,
     source_reference,
 )
+from pacs_node.derive.verbatim import element, raw_bytes, raw_elements, stamp, text
+from pacs_node.derive.verify import verify_companion
+from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacs_node.records import Inference
-from pacs_node.verbatim import element, raw_bytes, raw_elements, stamp, text
-from pacs_node.verify import verify_companion
 
 __all__ = ["IMAGE_TYPE", "Recipe", "companion_uids", "derive", "pixel_sha256", "verify_companion"]
 

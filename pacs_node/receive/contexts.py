@@ -12,7 +12,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at run 
     Verification,
 )
 
-from pacs_node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 __all__ = [
     "IMPLEMENTATION_CLASS_UID",

@@ -9,9 +9,9 @@ from pydicom.uid import (
 )
 
 from pacs_node.config import GateSettings, OutputSettings, StoredSyntax
+from pacs_node.derive.verbatim import raw_bytes
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.gate import check_header
-from pacs_node.verbatim import raw_bytes
 from tests.sources import code, companion_of, source
 
 

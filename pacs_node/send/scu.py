@@ -11,10 +11,10 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 
-from pacs_node.association import MAX_CONTEXTS, ContextKey, associate, close
 from pacs_node.config import Peer
-from pacs_node.store_status import StoreKind, StoreOutcome, Verdict, judge
-from pacs_node.transcode import Unconvertible, converted
+from pacs_node.send.association import MAX_CONTEXTS, ContextKey, associate, close
+from pacs_node.send.store_status import StoreKind, StoreOutcome, Verdict, judge
+from pacs_node.send.transcode import Unconvertible, converted
 
 __all__ = ["StoreKind", "StoreOutcome", "echo", "find_files", "send_files", "store"]
 

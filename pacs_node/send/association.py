@@ -11,8 +11,8 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from pacs_node.config import Peer
-from pacs_node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pacs_node.store_status import StoreKind, Verdict
+from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_node.send.store_status import StoreKind, Verdict
 
 __all__ = ["MAX_CONTEXTS", "ContextKey", "associate", "close"]
 

@@ -3,9 +3,9 @@
 from pydicom import Dataset
 from pydicom.tag import Tag
 
+from pacs_node.derive.inherited import SPACINGS, image_description, is_identity, is_lossy
+from pacs_node.derive.verbatim import raw_bytes, text
 from pacs_node.errors import ReasonCode, Rejected
-from pacs_node.inherited import SPACINGS, image_description, is_identity, is_lossy
-from pacs_node.verbatim import raw_bytes, text
 
 __all__ = ["verify_companion"]
 

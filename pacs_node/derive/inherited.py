@@ -21,7 +21,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from pacs_node.verbatim import element, is_legal, raw_bytes, values, verbatim
+from pacs_node.derive.verbatim import element, is_legal, raw_bytes, values, verbatim
 
 __all__ = ["STUDY_KEYWORDS", "Elements", "image_description", "is_identity", "is_lossy", "patient_and_study"]
 

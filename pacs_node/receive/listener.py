@@ -17,10 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pacs_node.audit import Audit, AuditEvent, EventKind
 from pacs_node.config import NodeSettings
-from pacs_node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
 from pacs_node.errors import ConfigError, ReasonCode, Rejected, Retriable
-from pacs_node.pdu_bounds import BoundedReader
-from pacs_node.received_file import check_identity, file_start, is_plausible_uid
+from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
+from pacs_node.receive.pdu_bounds import BoundedReader
+from pacs_node.receive.received_file import check_identity, file_start, is_plausible_uid
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
 

@@ -16,9 +16,9 @@ from pydicom.valuerep import DT
 from model.bundle import Bundle
 from pacs_node import __version__
 from pacs_node.config import OutputSettings
+from pacs_node.derive.verbatim import element, is_legal, raw_bytes, text, values, verbatim
 from pacs_node.identity import CODING_SCHEME, MANUFACTURER
 from pacs_node.records import Inference
-from pacs_node.verbatim import element, is_legal, raw_bytes, text, values, verbatim
 
 __all__ = [
     "CODING_SCHEME",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from pydicom import Dataset
 
-from pacs_node.derive import verify_companion
+from pacs_node.derive.companion import verify_companion
 from pacs_node.errors import ReasonCode, Rejected
 from tests.sources import companion_of, source
 

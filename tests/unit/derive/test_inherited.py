@@ -14,9 +14,9 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from pacs_node.derive import derive
+from pacs_node.derive.companion import derive
+from pacs_node.derive.verbatim import raw_bytes
 from pacs_node.errors import Rejected
-from pacs_node.verbatim import raw_bytes
 from tests.sources import CREATED_AT, NAMES, PLAIN, bundle, code, companion_of, inference, source, with_bytes
 
 

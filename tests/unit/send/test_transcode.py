@@ -18,8 +18,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacs_node.transcode import Unconvertible, converted
-from pacs_node.verbatim import raw_bytes
+from pacs_node.derive.verbatim import raw_bytes
+from pacs_node.send.transcode import Unconvertible, converted
 from tests.sources import code, source
 
 PICTURE = np.arange(61 * 65, dtype=np.uint16).reshape(61, 65)  # odd number of pixels
