@@ -50,7 +50,7 @@ Host = Annotated[str, Field(min_length=1, description="a host name or an IP addr
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Device(StrEnum):
@@ -91,9 +91,7 @@ PeerName = Annotated[
 class Peer(_Table):
     """[[peers]]: a DICOM node that takes C-STORE."""
 
-    name: Annotated[  # also the name of a folder of the outbox, so it cannot be ".."
-        str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", description="letters, digits and any of _ . -")
-    ]
+    name: PeerName
     ae_title: AETitle
     host: Host
     port: Port
@@ -219,7 +217,8 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, object] | No
         origins.by_key[key] = "the command line"
     settings = Settings()
     try:
-        settings = Settings.model_validate(data)
+        # Strict, so that port = true is no 1; as JSON, because a path or a word is a text there in strict mode, too.
+        settings = Settings.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         problems += [_problem(origins, dict(item)) for item in error.errors(include_url=False)]
     problems += _contradictions(origins, data)
@@ -237,8 +236,11 @@ class _Origins:
         self.by_key: dict[str, str] = {}
 
     def of(self, keys: Sequence[str | int]) -> str:
-        named = [".".join(str(key) for key in keys[:length]) for length in range(len(keys), 0, -1)]
-        return next((self.by_key[key] for key in named if key in self.by_key), self.file)
+        """Origin of a key, of a table around it, or of a key inside it."""
+        path = ".".join(str(key) for key in keys)
+        inside = [key for key in self.by_key if f"{key}.".startswith(f"{path}.")]
+        around = [".".join(str(key) for key in keys[:length]) for length in range(len(keys), 0, -1)]
+        return next((self.by_key[key] for key in (*around, *inside) if key in self.by_key), self.file)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -263,13 +265,13 @@ def _environment(environ: Mapping[str, str]) -> list[tuple[str, list[str], str]]
 
 
 def _from_text(keys: Sequence[str], text: str) -> object:
-    """A list is written as JSON or TOML; pydantic reads every other type from its text."""
-    schema = schema_at(Settings.model_json_schema(), keys) or {}
-    if schema.get("type") != "array":
+    """What a text in the environment stands for: a list is JSON or TOML, a number or true and false as in TOML."""
+    kind = (schema_at(Settings.model_json_schema(), keys) or {}).get("type")
+    if kind not in ("array", "integer", "number", "boolean"):
         return text
     for parse in (json.loads, lambda value: tomllib.loads(f"value = {value}")["value"]):
         try:
-            return parse(text)
+            return parse(text.lower() if kind == "boolean" else text)
         except ValueError:
             continue
     return text
@@ -279,9 +281,10 @@ def _put(data: dict[str, Any], keys: Sequence[str], value: object, problems: lis
     table = data
     for key in keys[:-1]:
         table = table.setdefault(key, {})
+        if isinstance(table, list):
+            problems.append(f"{origin}: {key} is a list; give all of it as {ENVIRONMENT_PREFIX}{key.upper()}='[...]'")
         if not isinstance(table, dict):
-            problems.append(f"{origin}: {key} is a list; give all of it as PACS_NODE_{key.upper()}='[...]'")
-            return
+            return  # where it is no list, the value that stands there is a problem of its own
     table[keys[-1]] = value
 
 

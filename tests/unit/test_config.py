@@ -119,6 +119,9 @@ def test_an_unknown_variable_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -
     ("line", "told"),
     [
         ("port = 70000", "node.port = 70000 is not allowed; it takes an integer from 1 to 65535"),
+        ("port = true", "node.port = True is not allowed; it takes an integer from 1 to 65535"),
+        ("port = '104'", "node.port = '104' is not allowed; it takes an integer from 1 to 65535"),
+        ("network_timeout_s = inf", "it takes a number above 0"),
         ("port = 'x'", "node.port = 'x' is not allowed; it takes an integer from 1 to 65535"),
         ("network_timeout_s = 0", "it takes a number above 0"),
         ("ae_title = ' '", "it takes 1 to 16 ASCII characters, no backslash, no space at either end"),
@@ -129,6 +132,26 @@ def test_an_unknown_variable_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_wrong_value_is_told_with_what_is_allowed(line: str, told: str) -> None:
     assert told in complaint(f"[node]\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("PACS_NODE_NODE__PORT", "many", "PACS_NODE_NODE__PORT: node.port = 'many' is not allowed"),
+        ("PACS_NODE_NODE__PORT", "1.5", "node.port = 1.5 is not allowed"),
+        ("PACS_NODE_OUTPUT__BURNED_IN_LABEL", "maybe", "it takes true or false"),
+        ("PACS_NODE_PEERS", "3", "PACS_NODE_PEERS: peers = 3 is not allowed; it takes a list"),
+        ("PACS_NODE_PEERS__NAME", "x", "peers is a list; give all of it as PACS_NODE_PEERS='[...]'"),
+        ("PACS_NODE_NODE__A__B", "1", "PACS_NODE_NODE__A__B: node.a is unknown"),
+    ],
+)
+def test_a_wrong_variable_is_told_with_its_name(
+    variable: str, text: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert told in str(caught.value)
 
 
 def test_a_wrong_word_is_told_with_the_words_there_are() -> None:
