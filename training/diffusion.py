@@ -23,7 +23,7 @@ from training.losses import gradient_difference
 from training.preset import DiffusionTraining, Preset
 from training.validate import RealPairs, Sampling, bone_layers, score_pairs
 
-__all__ = ["add_noise", "diffusion_loss", "train_diffusion"]
+__all__ = ["add_noise", "diffusion_loss", "on_own_path", "train_diffusion"]
 
 HIGH_NOISE = 0.9  # times above this are what the first of few steps sees
 DECODED_LATENTS = 20  # rows and columns of latents whose decoded bone layer is compared
@@ -64,7 +64,7 @@ def diffusion_loss(
     noised = add_noise(batch.soft, training, rng)
     prediction = denoiser.config.prediction
     if training.own_prediction_share and prediction == "x0":
-        noised = _on_own_path(denoiser, noised, batch.condition, training, rng)
+        noised = on_own_path(denoiser, noised, batch.condition, training, rng)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.bfloat16):
         output = denoiser(noised.x_t, noised.t, batch.condition).float()
         predicted = predicted_x0(output, noised.x_t, noised.alpha, noised.sigma, prediction)
@@ -79,7 +79,7 @@ def diffusion_loss(
 
 
 @torch.no_grad()
-def _on_own_path(
+def on_own_path(
     denoiser: Denoiser, noised: Noised, condition: Tensor, training: DiffusionTraining, rng: np.random.Generator
 ) -> Noised:
     """Noise some samples from the network's own first guess instead of from the truth.

@@ -11,7 +11,7 @@ from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from training.autoencoder import AutoencoderData, autoencoder_loss, train_autoencoder
 from training.checkpoint import load_autoencoder, load_denoiser, read_meta
-from training.diffusion import add_noise, train_diffusion
+from training.diffusion import add_noise, on_own_path, train_diffusion
 from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
 from training.pairs import PairShards
@@ -156,3 +156,17 @@ def test_the_paper_preset_is_about_as_large_as_the_published_networks() -> None:
     millions = [sum(weight.numel() for weight in network.parameters()) / 1e6 for network in (autoencoder, denoiser)]
     # 38.3 and 383.0 M in the published code, whose blocks differ in detail from ours
     assert millions == [pytest.approx(38.3, rel=0.25), pytest.approx(383.0, rel=0.1)]
+
+
+def test_samples_on_their_own_path_start_from_the_first_guess(preset: Preset) -> None:
+    """An untrained denoiser guesses the condition, so that is what must be noised, with the same noise and time."""
+    always = preset.diffusion.model_copy(update={"own_prediction_share": 1.0})
+    rng = np.random.default_rng(0)
+    truth, condition = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
+    noised = add_noise(truth, always, rng)
+    own = on_own_path(Denoiser(preset.denoiser), noised, condition, always, rng)
+    torch.testing.assert_close(own.x_t, noised.alpha * condition + noised.sigma * noised.noise)
+    never = on_own_path(
+        Denoiser(preset.denoiser), noised, condition, always.model_copy(update={"own_prediction_share": 0.0}), rng
+    )
+    assert torch.equal(never.x_t, noised.alpha * truth + noised.sigma * noised.noise)
