@@ -23,7 +23,9 @@ __all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "fused", "score_pa
 
 FloatImage = NDArray[np.float32]
 FUSIONS = tuple(
-    FusionSpec(strength=strength, highpass_px=highpass) for highpass in (0.0, 48.0, 24.0, 12.0) for strength in (1.0, 0.75)
+    FusionSpec(strength=strength, highpass_px=highpass)
+    for highpass in (0.0, 48.0, 24.0, 12.0)
+    for strength in (1.0, 0.75)
 )
 
 
@@ -38,12 +40,23 @@ class Sampling:
 
 
 class RealPairs:
-    """Radiographs and their soft-tissue truths, letterboxed to the grid; validation only, never trained on."""
+    """Radiographs and their soft-tissue truths, letterboxed to the grid; validation only, never trained on.
 
-    def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("gusarevdes_", "bsdiff_")) -> None:
+    Parameters
+    ----------
+    folder : pictures `NAME_cxr.png` (or another suffix), each with its `NAME_soft.png`.
+    prefixes : of the names to take; all by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no pair, or a radiograph has no twin.
+    """
+
+    def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("",)) -> None:
         paths = [path for path in sorted(folder.glob("*_cxr.*")) if path.name.startswith(prefixes)]
         if not paths:
-            raise FileNotFoundError(f"no real pair in {folder}")
+            raise FileNotFoundError(f"no real pair NAME_cxr.* in {folder}")
         self.names = [path.name.removesuffix(path.suffix).removesuffix("_cxr") for path in paths]
         loaded = [load_square(path, grid) for path in paths]
         self.cxr = [_unit(image) for image, _ in loaded]
