@@ -75,7 +75,9 @@ def serve(config: Config = None) -> None:
     "pacs-node send study/ --to 10.0.0.5:104 --aet ARCHIVE --json"
 )
 def send(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders that are searched for them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="DICOM files, or folders that are searched for them.")
+    ],
     to: Annotated[
         str | None,
         typer.Option("--to", help="A peer's name or HOST:PORT; else the node itself.", metavar="NAME|HOST:PORT"),
@@ -98,7 +100,7 @@ def send(
     "pacs-node process radiograph.dcm -o companion.dcm --preview before_after.png"
 )
 def process(
-    radiograph: Annotated[Path, typer.Argument(help="A DICOM file with a frontal chest radiograph.")],
+    radiograph: Annotated[Path, typer.Argument(metavar="IN.dcm", help="A DICOM file with a frontal chest radiograph.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the companion is written.")],
     preview: Annotated[
         Path | None, typer.Option("--preview", help="A PNG: source, companion and bone layer side by side.")
