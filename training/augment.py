@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["random_frame", "random_strength", "random_tone"]
+__all__ = ["random_frame", "random_nodules", "random_strength", "random_tone"]
 
 LARGEST_ROTATION = math.radians(8)
 STRENGTHS = (0.6, 1.3)
+NODULE_SHARE = 0.7
 
 
 def random_frame(stack: Tensor, crop: int, rng: np.random.Generator, zoom: tuple[float, float]) -> Tensor:
@@ -63,3 +64,27 @@ def random_tone(stack: Tensor, rng: np.random.Generator) -> Tensor:
 def random_strength(cxr: Tensor, soft: Tensor, rng: np.random.Generator) -> Tensor:
     """The radiograph with its bones made fainter or denser; its soft-tissue twin stays."""
     return (soft + rng.uniform(*STRENGTHS) * (cxr - soft)).clamp(-1, 1)
+
+
+def random_nodules(stack: Tensor, rng: np.random.Generator) -> Tensor:
+    """Round and oval shadows in all images alike, in most draws: what is no bone has to stay, even where bone is.
+
+    Parameters
+    ----------
+    stack : (N, H, W) in [-1, 1]; a shadow is 1 to 6 % of W wide (two deviations) and brightens by up to .25.
+    """
+    if rng.random() > NODULE_SHARE:
+        return stack
+    size = stack.shape[-1]
+    axis = torch.arange(size, dtype=torch.float32)
+    shadows = torch.zeros_like(stack[0])
+    for _ in range(int(rng.integers(1, 6))):
+        row, column = (rng.uniform(0.12, 0.88) * size for _ in range(2))
+        height, width = math.exp(rng.uniform(math.log(0.005), math.log(0.03))) * size * np.exp(rng.normal(0, 0.15, 2))
+        profile = torch.exp(-0.5 * ((axis - row) / height) ** 2)[:, None] * torch.exp(
+            -0.5 * ((axis - column) / width) ** 2
+        )
+        flat = rng.uniform(1, 2.5)  # above 1 the top is flat and the rim steeper, as of a dense round nodule
+        shadows += rng.uniform(0.04, 0.25) * (profile * flat).clamp(max=1)
+    inside = (stack > -0.98).float()  # not beside the picture
+    return stack + shadows * inside

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.autoencoder import Autoencoder
-from training.augment import random_frame, random_strength, random_tone
+from training.augment import random_frame, random_nodules, random_strength, random_tone
 from training.pairs import PairShards
 
 __all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins"]
@@ -42,7 +42,7 @@ def random_twins(pairs: PairShards, grid: int, rng: np.random.Generator) -> Tens
     """One pair, randomly framed, toned and grained: (2, grid, grid) in [-1, 1], the radiograph first."""
     cxr, soft = pairs.draw(rng)
     twins = random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
-    twins = random_tone(twins, rng)
+    twins = random_tone(random_nodules(twins, rng), rng)
     grain = torch.from_numpy(rng.standard_normal((1, grid, grid), dtype=np.float32))
     return (twins + rng.uniform(0, LARGEST_GRAIN) * grain).clamp(-1, 1)
 
