@@ -127,6 +127,7 @@ def bundle_facts(preset: Preset) -> dict[str, Any]:
         "steps": preset.diffusion.sampling_steps,
         "offset_noise": preset.diffusion.offset_noise,
         "clipping": preset.clipping.model_dump(),
+        "fusion": preset.fusion.model_dump(),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.autoencoder import AutoencoderConfig
-from model.bundle import ClippingSpec
+from model.bundle import ClippingSpec, FusionSpec
 from model.denoiser import DenoiserConfig
 
 __all__ = ["AutoencoderTraining", "DiffusionTraining", "Optimisation", "Preset", "PresetError", "load_preset"]
@@ -76,6 +76,7 @@ class Preset(BaseModel):
     denoiser: DenoiserConfig
     diffusion: DiffusionTraining
     clipping: ClippingSpec
+    fusion: FusionSpec = FusionSpec()  # how the bundle of such a run subtracts its bone layer
 
 
 def load_preset(name_or_path: str | Path) -> Preset:
