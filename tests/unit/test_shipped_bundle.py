@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset
+from scipy.ndimage import gaussian_filter
 
 from model.bundle import Bundle, open_bundle
 from model.sampler import draw_noise
@@ -16,10 +17,12 @@ from pacs_node.engine.load import open_engine, resolve_bundle
 from pacs_node.imaging.read import read_radiograph
 from pacs_node.pipeline import run_network
 from pacs_node.records import FloatImage, Radiograph
-from training.simulate.pair import simulate_pair
+from training.simulate.pair import SimulatedPair, simulate_pair
 
 MAX_BUNDLE_BYTES = 48 * 10**6
-UNSEEN_SEEDS = (7_000_001, 7_000_002, 7_000_003)  # the trained ones count up from 0
+UNSEEN_SEEDS = (7_000_001, 7_000_002, 7_000_004)  # the trained ones count up from 0
+BONELESS_SEED = 7_000_003
+MOST_LEFT = 0.9  # of the amplitude of bone; .67 to .84 were measured with the first bundle, ribs less and spine more
 
 # Ribs of RG1 marked by eye on the picture scaled to 920 columns: column, rows of the rib, rows of the gaps beside it.
 RG1_COLUMNS = 920
@@ -76,15 +79,33 @@ def test_the_denoiser_uses_the_noisy_latents_the_time_and_the_radiograph() -> No
     assert np.abs(engine.predict(a, half, a) - usual).max() > 1e-3
 
 
+def _fine(image: FloatImage) -> FloatImage:
+    """What is smaller than about a tenth of the image: the bundle may leave coarser shades alone on purpose."""
+    return np.asarray(image - gaussian_filter(image, image.shape[0] / 20), dtype=np.float32)
+
+
+def _rms(image: FloatImage) -> float:
+    return float(np.sqrt(np.square(image).mean()))
+
+
+def _suppressed(pair: SimulatedPair) -> FloatImage:
+    _, engine = _shipped()
+    inference = run_network(Radiograph(pair.cxr, None, 12, Dataset()), engine, 0, 1)
+    return (inference.soft_tissue / 4095).astype(np.float32)
+
+
 @pytest.mark.parametrize("seed", UNSEEN_SEEDS)
 def test_an_unseen_phantom_comes_nearer_to_its_boneless_twin(seed: int) -> None:
-    _, engine = _shipped()
     pair = simulate_pair(seed, 1024)
-    inference = run_network(Radiograph(pair.cxr, None, 12, Dataset()), engine, 0, 1)
-    soft = inference.soft_tissue / np.float32(4095)
-    before = float(np.square(pair.cxr - pair.soft).sum())
-    after = float(np.square(soft - pair.soft).sum())
-    assert after < 0.6 * before, "less than 40 % of the bone's energy was removed"
+    left = _rms(_fine(_suppressed(pair) - pair.soft)) / _rms(_fine(pair.cxr - pair.soft))
+    assert left < MOST_LEFT
+
+
+def test_a_phantom_without_bones_is_left_alone() -> None:
+    pair = simulate_pair(BONELESS_SEED, 1024)
+    assert np.array_equal(pair.cxr, pair.soft)
+    change = _rms(_fine(_suppressed(pair) - pair.cxr))
+    assert change < 0.01, "a hundredth of the grey scale is what the faintest ribs have"
 
 
 def test_ribs_of_a_real_radiograph_lose_contrast(shared_data: Path) -> None:
@@ -94,4 +115,4 @@ def test_ribs_of_a_real_radiograph_lose_contrast(shared_data: Path) -> None:
     soft = (inference.soft_tissue / (2**radiograph.bits_stored - 1)).astype(np.float32)
     before, after = _rib_contrasts(radiograph.pixels), _rib_contrasts(soft)
     assert (before > 0).all(), "the marks are not on ribs"
-    assert float(np.median(after / before)) < 0.6
+    assert float(np.median(after / before)) < 0.35  # .16 with the first bundle
