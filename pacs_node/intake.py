@@ -2,12 +2,12 @@
 
 import hashlib
 import itertools
+import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from pacs_node.config import Settings
 from pacs_node.jobs import Jobs, Task
@@ -18,6 +18,8 @@ from pacs_node.worker import PROCESS
 __all__ = ["Intake"]
 
 LANE = "model"  # one network, one image at a time
+
+log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -41,11 +43,20 @@ class Intake:
     def adopt_orphans(self) -> int:
         """Queue the files that a crash left between their rename and their job; returns how many.
 
-        The peer never got its Success for them and will come again, which then changes nothing.
+        The peer never got its Success for them and will come again, which then changes nothing. Files whose job waits
+        or runs are left to it.
         """
         adopted = 0
         for path in sorted(self._spool.incoming.glob("*.dcm")):
-            uids = _identity(path)
+            if self._jobs.is_unfinished(path.stem.partition(".")[0]):
+                continue
+            try:
+                uids = _identity(path)
+            except FileNotFoundError:  # its job has ended since the folder was listed
+                continue
+            except OSError as error:
+                log.warning("a file of an interrupted run cannot be read: %s", type(error).__name__)
+                continue
             if uids is None:
                 self._spool.refuse(path, {"reason": "not_dicom", "explanation": "a foreign file in incoming/"})
             elif self._queue(path.stem, *uids):
@@ -62,24 +73,35 @@ class Intake:
     def _queue_again(self, task: Task) -> bool:
         """The job is known. What was refused gets another chance, because settings or peers may have been mended."""
         first = task.job.partition(".")[0]
+        latest, again = self._runs(task, first)
         if self._jobs.is_unfinished(first):
+            # the newer bytes replace those of the run that goes on, unless the same instance came twice at this moment
+            if latest.job != task.job and self._spool.incoming_path(task.job).exists():
+                self._spool.rename_incoming(task.job, latest.job)
             return False
         refused = self._spool.refused(first)
         if not refused:
             self._spool.release(task.job)  # its job is over: nobody else would remove the new copy
             return False
-        repetitions = (replace(task, job=f"{first}.{number}") for number in itertools.count(2))
-        again = next(repetition for repetition in repetitions if not self._jobs.knows(repetition))
         self._spool.rename_incoming(task.job, again.job)
         is_new = self._jobs.enqueue(again)
         for path in refused:  # the new copy replaces them; last, so that a crash before leaves the way open
             path.unlink(missing_ok=True)
         return is_new
 
+    def _runs(self, task: Task, first: str) -> tuple[Task, Task]:
+        """The latest run of a job that is known, and the one that would come next."""
+        repetitions = (replace(task, job=f"{first}.{number}") for number in itertools.count(2))
+        runs = itertools.pairwise(itertools.chain([replace(task, job=first)], repetitions))
+        return next((latest, again) for latest, again in runs if not self._jobs.knows(again))
+
 
 def _identity(path: Path) -> tuple[str, str] | None:
+    """SOP and Study Instance UID of a file, None where it has none; raises OSError when the disk does."""
     try:
         ds = dcmread(path, specific_tags=["SOPInstanceUID", "StudyInstanceUID"], stop_before_pixels=True)
         return str(ds.SOPInstanceUID), str(ds.StudyInstanceUID)
-    except (InvalidDicomError, AttributeError, EOFError, OSError, ValueError):
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - pydicom raises many types on damaged bytes
         return None

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacs_node.config import ModelSettings, OutputSettings, Settings
 from pacs_node.intake import Intake
 from pacs_node.jobs import Again, Done, Jobs, Task, open_jobs
+from pacs_node.receive.received_file import file_start
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
 from tests.peers.node import wait_until
@@ -85,6 +87,23 @@ def test_a_refused_instance_that_comes_again_gets_another_chance_and_leaves_quar
     assert list(spool.incoming.iterdir()) == []
 
 
+def test_an_instance_that_comes_while_its_repetition_waits_leaves_one_file_the_newest(
+    queue: Queue, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    job = gate.key("1.2.3")
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    wait_until(lambda: not queue.jobs.is_unfinished(job), "the job ended")
+    spool.refuse(spool.incoming_path(job), {"reason": "truncated"})
+    queue.waits = True
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    newest = received(spool, gate, "1.2.3")
+    newest.path.write_bytes(b"whole")
+    assert not gate.accept(newest, "1.2")
+    assert {path.name: path.read_bytes() for path in spool.incoming.iterdir()} == {f"{job}.2.dcm": b"whole"}
+
+
 def test_another_model_or_recipe_is_another_job(queue: Queue, tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     variants = [
@@ -108,3 +127,32 @@ def test_files_without_a_job_are_queued_at_the_start_and_strangers_are_put_aside
     wait_until(lambda: queue.done == [gate.key(source.SOPInstanceUID)], "the orphan is processed")
     assert not spool.incoming_path("letter").exists()
     assert (spool.quarantine / "letter.dcm").read_text() == "no DICOM"
+
+
+def test_the_file_of_a_job_that_waits_is_left_to_the_job_whatever_it_holds(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    queue.waits = True
+    waiting = received(spool, gate, "1.2.3")  # no DICOM: the job is to say so, with its reason in the audit
+    assert gate.accept(waiting, "1.2")
+    assert gate.adopt_orphans() == 0
+    assert waiting.path.exists()
+    assert list(spool.quarantine.iterdir()) == []
+
+
+def test_a_file_whose_job_ends_while_files_are_adopted_is_no_stranger(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    spool.incoming_path(gate.key("1.2.3")).symlink_to("gone")  # listed, and gone when it is opened
+    assert gate.adopt_orphans() == 0
+    assert list(spool.quarantine.iterdir()) == []
+
+
+def test_a_damaged_file_does_not_stop_the_start(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    source = radiograph()
+    start = file_start((source.SOPClassUID, source.SOPInstanceUID), DeflatedExplicitVRLittleEndian, "A", "B")
+    spool.write_incoming("ab" * 20, [start, b"no deflated stream"])
+    assert gate.adopt_orphans() == 0
+    assert (spool.quarantine / f"{'ab' * 20}.dcm").exists()
