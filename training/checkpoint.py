@@ -10,7 +10,7 @@ A checkpoint folder holds
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.denoiser import Denoiser, DenoiserConfig
 
 __all__ = [
+    "STATE",
     "CheckpointError",
     "TrainingState",
     "load_autoencoder",
@@ -30,6 +31,7 @@ __all__ = [
     "load_state",
     "optimiser_tensors",
     "read_meta",
+    "require_sizes",
     "restore_optimiser",
     "save_state",
     "save_weights",
@@ -105,8 +107,22 @@ def read_meta(folder: Path) -> Header:
     try:
         meta: Header = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} holds no checkpoint") from error
+        raise CheckpointError(f"{folder} holds no checkpoint: train that stage first") from error
     return meta
+
+
+def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig) -> None:
+    """See that the checkpoint in ``folder`` is of a network of the sizes ``config``.
+
+    Raises
+    ------
+    CheckpointError
+        It is of another one, or no readable `meta.json` says so.
+    """
+    meta = read_meta(folder)
+    if _sizes(meta["config"]) != asdict(config):
+        preset = (meta.get("provenance") or {}).get("preset", "another")
+        raise CheckpointError(f"{folder} is of another network, preset {preset}: name that preset or another folder")
 
 
 def _load_weights(folder: Path, model: nn.Module) -> None:

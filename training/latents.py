@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
 from model.autoencoder import Autoencoder
@@ -56,17 +58,18 @@ def form_latents(autoencoder: Autoencoder, pairs: PairShards, folder: Path, *, c
     Number of pairs encoded now.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    formed = 0
-    for number in range(-(-count // SHARD)):
-        stem = f"{number:04d}"
-        if (folder / f"{stem}-{FIELDS[-1]}.npy").exists():
-            continue
-        rng = np.random.default_rng([number, 0x1A7E])
-        size = min(SHARD, count - number * SHARD)
-        items = [_encode(autoencoder, random_twins(pairs, grid, rng)) for _ in range(size)]
-        for field, arrays in zip(FIELDS, zip(*items, strict=True), strict=True):
-            _write(folder / f"{stem}-{field}.npy", np.stack(arrays))
-        formed += size
+    sizes = {number: min(SHARD, count - number * SHARD) for number in range(-(-count // SHARD))}
+    missing = {n: size for n, size in sizes.items() if not (folder / f"{n:04d}-{FIELDS[-1]}.npy").exists()}
+    formed = sum(missing.values())
+    with Progress(console=Console(stderr=True), disable=not formed) as bar:
+        task = bar.add_task("encoding framings", total=formed)
+        for number, size in missing.items():
+            rng, items = np.random.default_rng([number, 0x1A7E]), []
+            for _ in range(size):
+                items.append(_encode(autoencoder, random_twins(pairs, grid, rng)))
+                bar.advance(task)
+            for field, arrays in zip(FIELDS, zip(*items, strict=True), strict=True):
+                _write(folder / f"{number:04d}-{field}.npy", np.stack(arrays))
     return formed
 
 

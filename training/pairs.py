@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
 from pacs_node.imaging.fit import intensity_range
@@ -46,15 +48,17 @@ def form_shards(
     """
     shares = np.array([share for _, share in caches])
     shares /= shares.sum()
-    formed = 0
-    for number in range(-(-count // SHARD)):
-        path = folder / f"{seed:04d}-{number:03d}.npy"
-        if path.exists():
-            continue
-        rng = np.random.default_rng([seed, number])
-        pairs = min(SHARD, count - number * SHARD)
-        write_shard(path, [_form([cache for cache, _ in caches], shares, rng, size) for _ in range(pairs)])
-        formed += pairs
+    paths = [folder / f"{seed:04d}-{number:03d}.npy" for number in range(-(-count // SHARD))]
+    missing = {number: min(SHARD, count - number * SHARD) for number, path in enumerate(paths) if not path.exists()}
+    formed = sum(missing.values())
+    with Progress(console=Console(stderr=True), disable=not formed) as bar:
+        task = bar.add_task(f"forming pairs of {size} px", total=formed)
+        for number, amount in missing.items():
+            rng, pairs = np.random.default_rng([seed, number]), []
+            for _ in range(amount):
+                pairs.append(_form([cache for cache, _ in caches], shares, rng, size))
+                bar.advance(task)
+            write_shard(paths[number], pairs)
     return formed
 
 

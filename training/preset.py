@@ -95,5 +95,8 @@ def load_preset(name_or_path: str | Path) -> Preset:
     except FileNotFoundError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise PresetError(f"no preset {name_or_path}; shipped are: {names}") from error
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise PresetError(f"{path.name} is not a usable preset: {wrong}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PresetError(f"{path.name} is not a usable preset: {error}") from error

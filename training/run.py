@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import torch
 
+from export.fingerprint import fingerprint
+from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from training.autoencoder import AutoencoderData, train_autoencoder
-from training.checkpoint import load_autoencoder
+from training.checkpoint import STATE, CheckpointError, load_autoencoder, require_sizes
 from training.diffusion import train_diffusion
 from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
@@ -85,9 +87,11 @@ def train(
     Raises
     ------
     TrainingError, CheckpointError
-        The loss is not finite; an earlier state is damaged or the autoencoder is missing.
+        The loss is not finite; an earlier state is damaged or of other sizes; the autoencoder is missing, or the
+        latents are not its own.
     """
     plan = _Plan(preset, folder, sources or Sources(), amounts or Amounts())
+    _check_earlier(plan, stages, resume=limits.get("resume", True))
     pairs = _pairs(plan)
     outcomes: list[Outcome] = []
     for stage in stages:
@@ -97,6 +101,15 @@ def train(
         if outcomes[-1].ending != "finished":
             break
     return outcomes
+
+
+def _check_earlier(plan: _Plan, stages: tuple[StageName, ...], *, resume: bool) -> None:
+    """See that what was trained before fits the preset, before time goes into simulating."""
+    autoencoder, denoiser = (plan.folder / stage / "last" for stage in ("autoencoder", "diffusion"))
+    if "autoencoder" not in stages or (resume and (autoencoder / STATE).is_file()):
+        require_sizes(autoencoder, plan.preset.autoencoder)
+    if "diffusion" in stages and resume and (denoiser / STATE).is_file():
+        require_sizes(denoiser, plan.preset.denoiser)
 
 
 def _pairs(plan: _Plan) -> PairShards:
@@ -126,6 +139,7 @@ def _autoencoder(plan: _Plan, pairs: PairShards, run: Run) -> Outcome:
 def _diffusion(plan: _Plan, pairs: PairShards, run: Run) -> Outcome:
     preset, folder = plan.preset, plan.folder
     autoencoder = load_autoencoder(folder / "autoencoder" / "last")
+    _claim_latents(folder / "latents", autoencoder)
     formed = form_latents(autoencoder, pairs, folder / "latents", count=plan.amounts.latents, grid=preset.grid)
     log.info("encoded %d framings", formed)
     torch.manual_seed(run.seed)
@@ -133,3 +147,13 @@ def _diffusion(plan: _Plan, pairs: PairShards, run: Run) -> Outcome:
     real = RealPairs(plan.sources.real_pairs, preset.grid) if plan.sources.real_pairs else None
     data = LatentShards(folder / "latents"), real
     return train_diffusion(preset, networks, data, run, _provenance(plan, pairs))
+
+
+def _claim_latents(folder: Path, autoencoder: Autoencoder) -> None:
+    """Note whose latents are in ``folder``: those of an earlier state of the autoencoder would teach nonsense."""
+    own, note = fingerprint(autoencoder), folder / "autoencoder.sha256"
+    if note.is_file() and note.read_text(encoding="ascii") != own:
+        raise CheckpointError(f"{folder} is from before the autoencoder was trained on: remove it to encode again")
+    if not folder.is_dir():
+        folder.mkdir()
+        note.write_text(own, encoding="ascii")

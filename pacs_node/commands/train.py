@@ -1,5 +1,6 @@
 """`pacs-node train ...`: simulated pairs, the autoencoder, the denoiser; each goes on where it was stopped."""
 
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pacs_node.commands.terminal import print_json, stdout
-from pacs_node.errors import ConfigError, ModelError
+from PIL import UnidentifiedImageError
+
+from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.terminal import print_json, say, stdout
+from pacs_node.errors import ConfigError, DiskFull, ModelError
 from training.checkpoint import CheckpointError
 from training.loop import TrainingError
 from training.preset import PresetError, load_preset
@@ -38,7 +42,7 @@ class Order:
 
 
 def run(order: Order, *, as_json: bool) -> int:
-    """Train, and say how each stage ended.
+    """Train, and say how each stage ended; 130 when Ctrl-C or SIGTERM stopped it, else 0.
 
     Raises
     ------
@@ -49,7 +53,10 @@ def run(order: Order, *, as_json: bool) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     limits = {key: value for key, value in order.limits.items() if value is not None}
-    with _told():
+    for folder in (order.radiographs, order.real_pairs):
+        if folder is not None and not folder.is_dir():  # said now, not after the simulation
+            raise ConfigError(f"there is no folder {folder}")
+    with _told(order.folder):
         outcomes = train(
             load_preset(order.preset),
             order.folder,
@@ -67,7 +74,9 @@ def run(order: Order, *, as_json: bool) -> int:
         print_json(ended)
     else:
         _show(ended)
-    return 0
+    if any(outcome.ending != "finished" for outcome in outcomes):
+        say("the same command goes on from there")
+    return ExitCode.INTERRUPTED if any(outcome.ending == "stopped" for outcome in outcomes) else ExitCode.DONE
 
 
 def _show(ended: Sequence[dict[str, Any]]) -> None:
@@ -77,11 +86,18 @@ def _show(ended: Sequence[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(run_folder: Path) -> Iterator[None]:
     """Errors of the training in words of the command line."""
     try:
         yield
-    except (PresetError, CheckpointError, FileNotFoundError) as error:
+    except (PresetError, CheckpointError) as error:
         raise ConfigError(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ConfigError(f"{error}; the folders of pictures hold PNG and JPEG only") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"{run_folder} cannot be written: {error.strerror}") from error
+        told = f"{error.filename} cannot be used: {error.strerror}" if error.filename else str(error)
+        raise ConfigError(told) from error
     except TrainingError as error:
-        raise ModelError(str(error)) from error
+        raise ModelError(f"{error}; take a lower learning_rate in a preset of your own, and go on") from error

@@ -1,12 +1,15 @@
 """From nothing to a bundle on the command line, with the preset that trains in seconds."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from model.bundle import open_bundle
 from pacs_node.cli import main
+from training.loop import _Training
+from training.preset import SHIPPED
 
 FEW = ["--preset", "tiny", "--people", "2", "--pairs", "3", "--json"]
 
@@ -29,6 +32,8 @@ def test_a_run_becomes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["train", "autoencoder", "run", "--preset", "tni"], "no preset tni; shipped are"),
         (["train", "diffusion", "run", *FEW], "holds no checkpoint"),
+        (["train", "autoencoder", "run", *FEW, "--radiographs", "cxr"], "there is no folder cxr"),
+        (["train", "diffusion", "run", *FEW, "--validate", "pairs"], "there is no folder pairs"),
         (["export-onnx", "-o", "bundle"], "give either --checkpoint"),
         (["export-onnx", "-o", "bundle", "--checkpoint", "run"], "holds no diffusion"),
     ],
@@ -39,3 +44,45 @@ def test_what_is_missing_is_named(
     monkeypatch.chdir(tmp_path)
     assert main(command) == 2
     assert told in capsys.readouterr().err
+    assert not Path("run").exists()  # said before anything is simulated
+
+
+def test_a_run_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    assert main(["train", "autoencoder", str(tmp_path / "file"), *FEW]) == 2
+    assert f"{tmp_path / 'file'}" in capsys.readouterr().err
+
+
+def test_a_key_of_a_preset_that_is_not_known_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = tmp_path / "my.toml"
+    preset.write_text((SHIPPED / "tiny.toml").read_text(encoding="utf-8") + "omegga = 3\n", encoding="utf-8")
+    assert main(["train", "autoencoder", str(tmp_path / "run"), "--preset", str(preset)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "my.toml is not a usable preset: clipping.omegga: " in line
+
+
+def test_a_run_of_another_preset_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, other = str(tmp_path / "run"), tmp_path / "wider.toml"
+    other.write_text((SHIPPED / "tiny.toml").read_text(encoding="utf-8").replace("[16, 16]", "[16, 32]"), "utf-8")
+    assert main(["train", "autoencoder", run, *FEW, "--steps", "1"]) == 0
+    for stage in ("autoencoder", "diffusion"):
+        assert main(["train", stage, run, *FEW, "--preset", str(other)]) == 2
+        assert "is of another network, preset tiny" in capsys.readouterr().err
+
+
+def test_a_training_that_is_stopped_ends_with_130_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = _Training.advance
+
+    def interrupted(training: _Training, max_steps: int) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
+        return step(training, max_steps)
+
+    monkeypatch.setattr(_Training, "advance", interrupted)
+    assert main(["train", "autoencoder", str(tmp_path), *FEW]) == 130
+    told = capsys.readouterr()
+    assert [(stage["ending"], stage["step"]) for stage in json.loads(told.out)] == [("stopped", 1)]
+    assert "the same command goes on" in told.err

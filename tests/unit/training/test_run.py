@@ -1,12 +1,14 @@
 """From nothing to a run that samples a bone layer: the real simulator, the tiny preset."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from model.bundle import ClippingSpec
-from training.checkpoint import load_autoencoder, load_denoiser, read_meta
+from training.checkpoint import CheckpointError, load_autoencoder, load_denoiser, read_meta
 from training.preset import Preset
 from training.run import Amounts, train
 from training.validate import Sampling, bone_layers
@@ -32,3 +34,13 @@ def test_a_stage_that_runs_out_of_time_is_not_followed_by_the_next(preset: Prese
     outcomes = train(preset, tmp_path, amounts=AMOUNTS, max_minutes=0.0, quiet=True)
     assert [outcome.ending for outcome in outcomes] == ["out of time"]
     assert not (tmp_path / "diffusion").exists()
+
+
+def test_latents_of_an_earlier_autoencoder_are_refused(preset: Preset, tmp_path: Path) -> None:
+    train(preset, tmp_path, amounts=AMOUNTS, max_steps=1, quiet=True)
+    train(preset, tmp_path, ("autoencoder",), amounts=AMOUNTS, max_steps=3, quiet=True)
+    with pytest.raises(CheckpointError, match=r"latents is from before .* remove it"):
+        train(preset, tmp_path, ("diffusion",), amounts=AMOUNTS, max_steps=2, quiet=True)
+    shutil.rmtree(tmp_path / "latents")
+    (outcome,) = train(preset, tmp_path, ("diffusion",), amounts=AMOUNTS, max_steps=2, quiet=True)
+    assert outcome.ending == "finished"
