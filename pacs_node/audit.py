@@ -13,9 +13,13 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import Engine, MetaData, String, create_engine, event, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.orm import Session as OrmSession
+
+from pacs_node.errors import ConfigError
 
 __all__ = ["AUDIT_FILE", "Audit", "AuditEvent", "EventKind"]
 
@@ -113,12 +117,23 @@ class Audit:
     Parameters
     ----------
     path : created, with its schema, when absent.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be opened, is no audit trail, or that of a newer version.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = _open_engine(path)
-        _migrate(self._engine)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._engine = _open_engine(path)
+            _migrate(self._engine)
+        except CommandError as error:
+            raise ConfigError(f"{path} is the audit trail of a newer pacs-node") from error
+        except (OSError, SQLAlchemyError) as error:
+            reason = getattr(error, "orig", None) or type(error).__name__
+            raise ConfigError(f"{path} cannot be opened as the audit trail: {reason}") from error
 
     def record(self, event: AuditEvent) -> None:
         """Add an event durably; raises SQLAlchemyError when the file cannot be written."""

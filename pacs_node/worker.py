@@ -141,7 +141,12 @@ class Worker:
         )
         if not self.destinations:
             self.spool.release(task.job)
-        payload = {**task.payload, "derived_sop_instance_uid": uid}
+        payload = {
+            **task.payload,
+            "derived_sop_instance_uid": uid,
+            "model": self.model.name,  # the node may have another one when the companion leaves
+            "model_digest": self.model.digest,
+        }
         return Done(tuple(Task(task.job, DELIVER, name, payload) for name in self.destinations))
 
     def _make_or_reject(self, path: Path) -> tuple[Dataset, Inference]:
@@ -208,7 +213,7 @@ class Worker:
             "study_instance_uid": task.payload["study_instance_uid"],
             "derived_sop_instance_uid": derived,
             "peer": task.lane if task.stage == DELIVER else None,
-            "model": self.model.name,
-            "model_digest": self.model.digest,
+            "model": task.payload.get("model", self.model.name),
+            "model_digest": task.payload.get("model_digest", self.model.digest),
         }
         self.audit.record(AuditEvent(kind=kind, **(values | fields)))

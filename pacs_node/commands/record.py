@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, EventKind
 from pacs_node.commands.terminal import say
 from pacs_node.config import Settings
+from pacs_node.errors import ConfigError
 
 __all__ = ["record_command"]
 
@@ -26,5 +27,5 @@ def record_command(settings: Settings, note: str, **fields: Any) -> None:
         trail = Audit(path)
         trail.record(AuditEvent(kind=EventKind.USER_COMMAND, note=note, **fields))
         trail.close()
-    except (OSError, SQLAlchemyError) as error:
+    except (OSError, SQLAlchemyError, ConfigError) as error:
         say(f"pacs-node: the audit trail could not be written ({type(error).__name__})")

@@ -206,7 +206,7 @@ def count_jobs(data_dir: Path) -> dict[str, int]:
         " WHERE status IN ('ENQUEUED', 'DELAYED', 'PENDING') GROUP BY 1, 2"
     )
     counts: dict[str, int] = {}
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
     try:
         rows = connection.execute(query).fetchall()
     except sqlite3.OperationalError:  # a file without tables: the node never got further than creating it

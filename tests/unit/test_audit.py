@@ -1,14 +1,17 @@
 """The audit trail keeps every event, from several writers, readable meanwhile."""
 
 import multiprocessing
+import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, Base, EventKind
+from pacs_node.errors import ConfigError
 
 
 def test_an_event_comes_back_as_it_was_recorded(tmp_path: Path) -> None:
@@ -90,3 +93,17 @@ def _write(path: Path, count: int) -> None:
     audit = Audit(path)
     for _ in range(count):
         audit.record(AuditEvent(kind=EventKind.RECEIVED))
+
+
+def test_a_file_that_is_no_audit_trail_or_a_newer_one_is_a_configuration_error(tmp_path: Path) -> None:
+    letter = tmp_path / "letter"
+    letter.write_text("no database at all, but long enough to be looked into " * 20)
+    with pytest.raises(ConfigError, match="not a database"):
+        Audit(letter)
+    newer = tmp_path / AUDIT_FILE
+    Audit(newer).close()
+    with sqlite3.connect(newer) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(ConfigError, match="newer"):
+        Audit(newer)

@@ -124,6 +124,14 @@ def test_tasks_of_one_lane_never_overlap(tmp_path: Path) -> None:
     assert most == 1
 
 
+def test_the_queue_is_counted_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "100% #1"
+    folder.mkdir()
+    with running(folder, stage=lambda _task: Again(3600)) as jobs:
+        jobs.enqueue(Task("j", "stage", "x"))
+        wait_until(lambda: count_jobs(folder) == {"stage waiting": 1})
+
+
 def test_attempts_are_counted_and_remember_when_the_first_one_was(tmp_path: Path) -> None:
     seen: list[Task] = []
 

@@ -187,6 +187,17 @@ def test_a_mistake_in_sending_is_tried_again(tmp_path: Path) -> None:
     assert bench.worker.deliver(task) == Again(5.0)
 
 
+def test_a_companion_is_delivered_under_the_model_that_made_it_also_after_an_upgrade(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    task, old = bench.processed()
+    upgraded = replace(bench.worker, model=ModelIdentity("test 2", "ef" * 32))
+    assert upgraded.deliver(task) == Done()
+    [event] = bench.events(EventKind.DELIVERED)
+    assert (event.model, event.model_digest) == ("test 1", "cd" * 32)
+    queued_before = {key: value for key, value in old.payload.items() if not key.startswith("model")}
+    assert upgraded.deliver(replace(old, payload=queued_before)) == Done()  # by a version that did not write it down
+
+
 def test_a_warning_counts_as_delivered_and_keeps_its_note(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     task, _ = bench.processed()
