@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -254,3 +255,11 @@ def _silence_libraries() -> None:
     for name in ("pydicom", "pynetdicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    threading.excepthook = _log_dead_thread
+
+
+def _log_dead_thread(death: threading.ExceptHookArgs) -> None:
+    """Where a library's thread ended; the text of the exception may quote what a peer sent."""
+    if not issubclass(death.exc_type, SystemExit):
+        where = "".join(traceback.format_tb(death.exc_traceback))
+        log.error("a thread ended with %s\n%s", death.exc_type.__name__, where)

@@ -1,6 +1,7 @@
 """What is no chest radiograph is told so precisely, kept aside, and holds up nothing."""
 
 import json
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pynetdicom import AE
 from pynetdicom.dsutils import encode
 
 from pacs_node.audit import AuditEvent, EventKind
@@ -158,6 +160,20 @@ def test_our_own_companion_does_not_come_back_as_a_companion_of_itself(bench: Be
     returned = dcmread(saved(companion, tmp_path / "companion.dcm"))
     assert send(bench.node.port, returned) == [0x0000]
     assert bench.rejection_of(returned).reason == ReasonCode.OWN_OUTPUT
+
+
+def test_a_message_that_no_library_knows_leaves_nothing_of_itself_in_the_log(bench: Bench) -> None:
+    ae = AE(ae_title="MODALITY")
+    ae.add_requested_context(SECONDARY_CAPTURE)
+    association = ae.associate("127.0.0.1", bench.node.port)
+    connection = association.dul.socket
+    assert connection is not None
+    command = struct.pack("<HHIH", 0, 0x0100, 2, 12345)  # CommandField (0000,0100), PS3.7 E.1, with no such command
+    fragment = struct.pack(">IBB", len(command) + 2, 1, 3) + command  # PS3.8 9.3.5.1: last fragment of a command
+    connection.send(struct.pack(">BBI", 4, 0, len(fragment)) + fragment)
+    wait_until(lambda: "KeyError" in bench.node.last_log(), "the end of the library's thread is logged")
+    bench.assert_the_next_good_image_is_processed()
+    assert "12345" not in bench.node.last_log()
 
 
 def test_no_name_of_a_patient_is_in_the_log_or_in_the_audit(bench: Bench) -> None:
