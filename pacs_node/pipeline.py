@@ -19,7 +19,7 @@ from pacs_node.derive.companion import derive
 from pacs_node.engine import Engine
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.fit import from_grid, to_grid
-from pacs_node.imaging.fuse import shaped_layer, subtract_bone
+from pacs_node.imaging.fuse import shaped_layer, subtract_bone, without_glow
 from pacs_node.imaging.gate import check_header
 from pacs_node.imaging.read import open_dataset, read_dataset
 from pacs_node.records import FloatImage, Inference, Radiograph
@@ -94,6 +94,8 @@ def run_network(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -
     bone_layer = from_grid(layer, grid_image, rows, columns)
     if engine.spec.fusion.highpass_px == 0:
         np.maximum(bone_layer, 0.0, out=bone_layer)  # interpolation undershoots beside edges: never add brightness
+    else:
+        bone_layer = without_glow(bone_layer, radiograph.pixels, grid_image.low, grid_image.high)
     if radiograph.padding is not None:
         bone_layer[radiograph.padding] = 0.0
     return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)

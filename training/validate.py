@@ -15,7 +15,7 @@ from model.denoiser import Denoiser
 from model.sampler import draw_noise, sample
 from model.schedule import timesteps
 from pacs_node.imaging.fit import Placement
-from pacs_node.imaging.fuse import shaped_layer
+from pacs_node.imaging.fuse import shaped_layer, without_glow
 from training.metrics import bsr_strict, bsr_tone, lung_mask, psnr, tone_fitted
 from training.radiographs import load_square
 
@@ -112,7 +112,8 @@ def bone_layers(autoencoder: Autoencoder, denoiser: Denoiser, images: Tensor, sa
 
 def fused(cxr: FloatImage, layer: FloatImage, placement: Placement, fusion: FusionSpec) -> FloatImage:
     """The radiograph minus its bone layer, both in units of [0, 1], as the service subtracts it."""
-    soft: FloatImage = np.clip(cxr - shaped_layer(layer, placement, fusion), 0, 1)
+    shaped = without_glow(shaped_layer(layer, placement, fusion), cxr, 0.0, 1.0)
+    soft: FloatImage = np.clip(cxr - shaped, 0, 1)
     return soft
 
 

@@ -8,7 +8,12 @@ from model.bundle import FusionSpec
 from pacs_node.imaging.fit import Placement
 from pacs_node.records import FloatImage, Radiograph
 
-__all__ = ["quantised", "shaped_layer", "subtract_bone"]
+__all__ = ["quantised", "shaped_layer", "subtract_bone", "without_glow"]
+
+# Share of the anatomy's range over which brightening sets in. A tenth takes the glow of a black margin from .031 to
+# .005 of the grey scale at its worst (mean of 29 radiographs, most of them real) and costs the real pairs next to
+# nothing over dark lung: ribs_left .067 for .063, bsr_tone .407 as before. A fifth: .002, and .072.
+DARK_SHARE = 0.1
 
 
 def shaped_layer(layer: FloatImage, placement: Placement, fusion: FusionSpec) -> FloatImage:
@@ -36,6 +41,27 @@ def shaped_layer(layer: FloatImage, placement: Placement, fusion: FusionSpec) ->
     shaped = np.zeros_like(layer, dtype=np.float32)
     shaped[inside] = np.float32(fusion.strength) * part
     return shaped
+
+
+def without_glow(bone_layer: FloatImage, pixels: FloatImage, low: float, high: float) -> FloatImage:
+    """The layer with its brightening faded out towards black.
+
+    A high-passed layer is negative beside every bone. Over lung and tissue that belongs to the contrast that is taken
+    out; over collimation, air beside the patient and the gaps of printed letters it would be a glow around the bone.
+
+    Parameters
+    ----------
+    bone_layer : float32 in P-value units; negative where it brightens.
+    pixels : the radiograph's P-values, of the same shape.
+    low, high : the robust range of the anatomy, as from `intensity_range`.
+
+    Returns
+    -------
+    Array like ``bone_layer``, 0 instead of negative where ``pixels`` are at ``low`` or below.
+    """
+    room = np.clip((pixels - np.float32(low)) / np.float32(DARK_SHARE * (high - low)), 0.0, 1.0)
+    faded: FloatImage = np.where(bone_layer < 0, bone_layer * room, bone_layer).astype(np.float32, copy=False)
+    return faded
 
 
 def quantised(pixels: FloatImage, bits_stored: int) -> NDArray[np.uint16]:

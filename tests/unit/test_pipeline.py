@@ -57,6 +57,18 @@ def test_companion_is_nowhere_brighter_than_its_source() -> None:
     assert inference.bone_layer.max() > 0.1
 
 
+def test_collimated_margin_stays_black_beside_bone() -> None:
+    pixels = 0.1 + 0.8 * scene(300, 300)
+    pixels[:, :90] = 0
+    layer = np.zeros((256, 256), np.float32)
+    layer[:, 80:90] = 0.4  # bone along the edge of the collimator: its high-passed layer is negative on both sides
+    bundle = described_bundle(fusion=FusionSpec(highpass_px=10))
+    source = radiograph(pixels)
+    inference = run_network(source, BoneFromDecoder(bundle, layer), 0, seed=1)
+    assert not inference.soft_tissue[:, :90].any()
+    assert (inference.soft_tissue > quantised(source.pixels, 12))[:, 110:130].any(), "tissue may become brighter"
+
+
 def test_padding_is_neither_changed_nor_counted_as_bone() -> None:
     padding = np.zeros((300, 300), bool)
     padding[:60] = True

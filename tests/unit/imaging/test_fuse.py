@@ -5,7 +5,7 @@ import pytest
 
 from model.bundle import FusionSpec
 from pacs_node.imaging.fit import place
-from pacs_node.imaging.fuse import quantised, shaped_layer, subtract_bone
+from pacs_node.imaging.fuse import quantised, shaped_layer, subtract_bone, without_glow
 from tests.unit.imaging.synthetic import radiograph, scene
 
 
@@ -79,3 +79,12 @@ def test_letterbox_does_not_reach_into_a_high_passed_image() -> None:
     layer[placement.covered()] = 0.25
     # float32 rounding of a weighted mean of equal values
     np.testing.assert_allclose(shaped_layer(layer, placement, FusionSpec(highpass_px=8)), 0, atol=1e-6)
+
+
+def test_high_passed_layer_brightens_nothing_that_is_black() -> None:
+    pixels = np.array([[0.0, 0.1, 0.125, 0.2, 0.9]], np.float32)
+    brightening = np.full((1, 5), -0.08, np.float32)
+    # the darkest value of the anatomy is .1, the brightest .6: full strength from .1 + a tenth of .5 on
+    expected = [[0, 0, -0.04, -0.08, -0.08]]
+    np.testing.assert_allclose(without_glow(brightening, pixels, 0.1, 0.6), expected, atol=1e-6)
+    np.testing.assert_array_equal(without_glow(-brightening, pixels, 0.1, 0.6), -brightening)
