@@ -105,7 +105,7 @@ def _modality(values: FloatTable, ds: Dataset) -> FloatTable:
     if ds.get("ModalityLUTSequence"):
         return _apply_lut(values, ds.ModalityLUTSequence[0], little_endian=_little_endian(ds))[0]
     slope, intercept = _first_number(ds, "RescaleSlope"), _first_number(ds, "RescaleIntercept")
-    return values * (1.0 if slope is None else slope) + (intercept or 0.0)
+    return values * (slope or 1.0) + (intercept or 0.0)  # a slope of 0 says nothing: every value would be the same
 
 
 def _window(ds: Dataset) -> Dataset | None:
@@ -129,14 +129,15 @@ def _voi(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable:
     """Manufacturer-independent values -> [0, 1], the values of interest (PS3.3 C.11.2)."""
     sequence = ds.get("VOILUTSequence")
     # Where both are present the Standard leaves the choice; the table is what the modality made for this image.
-    if sequence and sequence[0].get("LUTData"):
+    if sequence and sequence[0].get("LUTData") and sequence[0].get("LUTDescriptor"):
         output, bits = _apply_lut(values, sequence[0], little_endian=_little_endian(ds))
         return output / float(2**bits - 1)
     window = _window(ds)
     if window is not None:
         with np.errstate(over="ignore"):  # a sigmoid far outside of its window: exp overflows to the right limit
             windowed: FloatTable = apply_windowing(values, window)
-        return windowed
+        if np.ptp(windowed[seen]) > 0:  # else it is left over from other pixels: no value of the image is in it
+            return windowed
     low, high = values[seen].min(), values[seen].max()
     return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
 

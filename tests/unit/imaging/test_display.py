@@ -78,6 +78,24 @@ def test_window_that_the_standard_forbids_counts_as_missing(width: str) -> None:
     np.testing.assert_allclose(look(ramp(), WindowCenter="9000", WindowWidth=width), ramp() / 4095, atol=EXACT)
 
 
+@pytest.mark.parametrize(("center", "width"), [("40000", "1000"), ("-9000", "400")])
+def test_window_that_none_of_the_values_reach_counts_as_missing(center: str, width: str) -> None:
+    # left over from before the pixels were converted: the image would be one grey
+    np.testing.assert_allclose(look(ramp(), WindowCenter=center, WindowWidth=width), ramp() / 4095, atol=EXACT)
+
+
+def test_rescale_slope_of_zero_counts_as_missing() -> None:
+    shown = look(ramp(), RescaleSlope="0", RescaleIntercept="0", WindowCenter="2048", WindowWidth="4096")
+    np.testing.assert_allclose(shown, ramp() / 4095, atol=EXACT)
+
+
+def test_voi_lut_without_descriptor_is_passed_over_for_the_window() -> None:
+    item = lut_item(np.arange(4096))
+    del item.LUTDescriptor
+    shown = look(ramp(), VOILUTSequence=[item], WindowCenter="2048", WindowWidth="4096")
+    np.testing.assert_allclose(shown, ramp() / 4095, atol=EXACT)
+
+
 def test_unknown_voi_function_is_refused_and_not_guessed() -> None:
     with pytest.raises(Rejected) as refusal:
         look(ramp(), WindowCenter="1", WindowWidth="2", VOILUTFunction="CUBIC")

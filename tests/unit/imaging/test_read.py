@@ -172,7 +172,6 @@ def test_names_in_other_scripts_survive_reading(tmp_path: Path) -> None:
         ({"TransferSyntaxUID": JPEG2000Lossless}, ReasonCode.PIXEL_DATA_UNDECODABLE),
         ({"TransferSyntaxUID": HTJ2KLossless}, ReasonCode.PIXEL_DATA_UNDECODABLE),
         ({"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 4095}, ReasonCode.BLANK),
-        ({"WindowCenter": "60000", "WindowWidth": "2"}, ReasonCode.BLANK),
     ],
 )
 def test_unusable_header_has_its_reason(attributes: dict[str, Any], reason: ReasonCode) -> None:
