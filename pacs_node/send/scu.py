@@ -26,6 +26,8 @@ SLOWEST_LINK_BYTES_PER_S = (
     500_000  # 4 Mbit/s, on top of the timeout; the wait for an answer starts before the object has left
 )
 MAX_BARREN_ASSOCIATIONS = 3  # in a row that died without an answer: then nobody is there, and the rest waits
+# The disk's fault, or too many open files: it says nothing about the object.
+UNREADABLE = Verdict(StoreKind.RETRY, "the disk does not give the file")
 
 OnProgress = Callable[[StoreOutcome, int, int], None]  # outcome, files done, files in all
 
@@ -90,6 +92,8 @@ class _Line:
             ds = _load(instance.path, syntax)
         except Unconvertible:
             return _outcome(instance, Verdict(StoreKind.REFUSED, "it cannot be decoded to what the peer accepts"))
+        except OSError:
+            return _outcome(instance, UNREADABLE)
         except Exception as error:  # noqa: BLE001  one damaged file must not stop the others
             log.warning("a file to be sent cannot be read: %s", type(error).__name__)
             return _outcome(instance, Verdict(StoreKind.REFUSED, "the file cannot be read"))
@@ -205,6 +209,10 @@ def _identify(path: Path) -> _Instance | StoreOutcome:
         pass
     except AttributeError:
         refused = Verdict(StoreKind.REFUSED, "SOP class, SOP instance or transfer syntax is not named in the file")
+    except FileNotFoundError:
+        refused = Verdict(StoreKind.REFUSED, "the file cannot be read")
+    except OSError:
+        refused = UNREADABLE
     except Exception as error:  # noqa: BLE001  whatever a parser throws at garbage
         log.warning("a file to be sent cannot be parsed: %s", type(error).__name__)
         refused = Verdict(StoreKind.REFUSED, "the file cannot be read")

@@ -130,6 +130,14 @@ def test_one_bad_file_does_not_stop_the_next(tmp_path: Path, free_port: int) -> 
     assert kinds == [StoreKind.DELIVERED, StoreKind.REFUSED, StoreKind.DELIVERED]
 
 
+def test_a_file_that_the_disk_does_not_give_is_tried_again(tmp_path: Path, free_port: int) -> None:
+    unreadable, good = tmp_path / "a.dcm", write_instance(tmp_path / "b.dcm")
+    unreadable.symlink_to(unreadable)  # ELOOP, where a worn disk has EIO and a busy process EMFILE
+    with peer_that(free_port, lambda _: 0x0000) as peer:
+        kinds = [outcome.kind for outcome in store([unreadable, good], peer, "NODE", TIMEOUT_S)]
+    assert kinds == [StoreKind.RETRY, StoreKind.DELIVERED]
+
+
 @pytest.mark.parametrize("stored", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
 @pytest.mark.parametrize("taken", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_an_object_is_converted_to_what_the_peer_took_without_touching_name_or_pixels(
