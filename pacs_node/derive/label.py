@@ -12,6 +12,7 @@ LABEL_LINES = ("AI SOFT TISSUE", "DERIVED - RESEARCH USE")
 FONT_SHARE = 1 / 64  # of the shorter side of the image
 SMALLEST_FONT_PX = 8  # below this the letters of Pillow's font run together
 WIDEST_SHARE = 0.5  # of the columns; an image too narrow for the smallest font stays without a label
+MARKER_PERCENTILE = 99.5  # letters as small as these of the label cover more than half a percent of its box
 INK = 0.8  # of full scale: bright enough to read, below it so that automatic windowing is not driven by the label
 
 
@@ -78,13 +79,18 @@ def _render(size_px: int) -> NDArray[np.uint8]:
 
 
 def _quietest_corner(pixels: NDArray[np.uint16], height: int, width: int) -> LabelBox:
-    """The corner with the smallest mean plus spread: background, or at least no marker and little anatomy.
+    """The corner with the least mean plus spread plus highlight: background, or at least no marker and little anatomy.
 
+    The highlight is there because a side marker in a dark corner hardly moves mean and spread, and must not be covered.
     Equal corners are taken in a fixed order, so that equal images get equal labels.
     """
     rows, columns = pixels.shape
     boxes = [
         LabelBox(top, left, top + height, left + width) for top in (rows - height, 0) for left in (columns - width, 0)
     ]
-    scores = [float(np.mean(pixels[box.slices]) + np.std(pixels[box.slices])) for box in boxes]
-    return boxes[int(np.argmin(scores))]
+    return boxes[int(np.argmin([_unrest(pixels[box.slices]) for box in boxes]))]
+
+
+def _unrest(corner: NDArray[np.uint16]) -> float:
+    median, brightest = np.percentile(corner, (50, MARKER_PERCENTILE))
+    return float(np.mean(corner) + np.std(corner) + brightest - median)

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 CODING_SCHEME_UID = "2.25.319044980609282740598716741251055546566"
-RECIPE_VERSION = 2  # raise it when the same bundle and settings would give other pixels
+RECIPE_VERSION = 3  # raise it when the same bundle and settings would give other pixels
 
 # General Equipment of the source that says which device took the picture (PS3.3 C.12.1.1.5)
 EQUIPMENT_KEYWORDS = (

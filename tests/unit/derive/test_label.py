@@ -24,6 +24,19 @@ def test_the_label_is_burned_into_the_darkest_corner_and_nowhere_else() -> None:
     assert outside.mean() > 0.9
 
 
+def test_the_label_covers_plain_tissue_before_a_side_marker() -> None:
+    pixels = np.full((1024, 1024), 2400, np.uint16)
+    pixels[:200, -400:] = 200  # air above a shoulder: the darkest corner
+    plain = burn_label(pixels, 12)[1]
+    assert plain is not None
+    assert (plain.top, plain.right) == (0, 1024)
+    pixels[8:24, -30:-22] = 4095  # an L in lead, small beside the label
+    pixels[20:24, -30:-15] = 4095
+    marked = burn_label(pixels, 12)[1]
+    assert marked is not None
+    assert (marked.top, marked.right) != (0, 1024)
+
+
 def test_the_label_grows_with_the_image() -> None:
     boxes = [burn_label(np.zeros((side, side), np.uint16), 12)[1] for side in (1024, 2048, 4096)]
     heights = [box.bottom - box.top for box in boxes if box is not None]
