@@ -1,14 +1,20 @@
 """`pacs-node audit`: the audit trail, while the node serves or not."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.config import load_settings
+from pacs_node.errors import ConfigError
 
-__all__ = ["event_facts", "newest_events", "run"]
+__all__ = ["event_facts", "newest_events", "reading", "run"]
 
 
 def run(config: Path | None, *, study: str | None, limit: int, as_json: bool) -> int:
@@ -24,15 +30,32 @@ def run(config: Path | None, *, study: str | None, limit: int, as_json: bool) ->
 
 
 def newest_events(data_dir: Path, *, study: str | None = None, limit: int) -> list[AuditEvent]:
-    """The newest events, oldest first; none where no node has ever run, and then nothing is created."""
+    """The newest events, oldest first; none where no node has ever run, and then nothing is created.
+
+    Raises
+    ------
+    ConfigError
+        The file is not this user's to read, or damaged.
+    """
     path = data_dir / AUDIT_FILE
-    if not path.is_file():
-        return []
-    trail = Audit(path)
+    with reading(data_dir):
+        if not path.is_file():
+            return []
+        trail = Audit(path)
+        try:
+            return trail.events(study=study, limit=limit)
+        finally:
+            trail.close()
+
+
+@contextmanager
+def reading(data_dir: Path) -> Iterator[None]:
+    """What goes wrong in reading a node's files, in words that help: it often runs as another user."""
     try:
-        return trail.events(study=study, limit=limit)
-    finally:
-        trail.close()
+        yield
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        told = f"queue or audit in {data_dir} cannot be read ({type(error).__name__})"
+        raise ConfigError(f"{told}: run this as the user of the node, or see whether the files are whole") from error
 
 
 def event_facts(event: AuditEvent) -> dict[str, Any]:

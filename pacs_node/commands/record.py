@@ -21,9 +21,9 @@ def record_command(settings: Settings, note: str, **fields: Any) -> None:
     fields : columns of `AuditEvent`.
     """
     path = settings.node.data_dir / AUDIT_FILE
-    if not path.is_file():
-        return
     try:
+        if not path.is_file():
+            return
         trail = Audit(path)
         trail.record(AuditEvent(kind=EventKind.USER_COMMAND, note=note, **fields))
         trail.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pacs_node.audit import AuditEvent, EventKind
-from pacs_node.commands.audit import event_facts, newest_events
+from pacs_node.commands.audit import event_facts, newest_events, reading
 from pacs_node.commands.terminal import print_json, stdout, table
 from pacs_node.config import load_settings
 from pacs_node.service import node_status
@@ -28,7 +28,8 @@ ABOUT_A_DESTINATION = {EventKind.DELIVERED, EventKind.FAILED}
 def run(config: Path | None, *, as_json: bool) -> int:
     """Print whether the node runs, its queue and the last results; changes nothing, and the node need not run."""
     settings = load_settings(config)
-    report = node_status(settings)
+    with reading(settings.node.data_dir):
+        report = node_status(settings)
     results = last_results(newest_events(settings.node.data_dir, limit=EVENTS_READ))[-RESULTS_SHOWN:]
     if as_json:
         facts = {"running": report.running, "data_dir": str(settings.node.data_dir)}

@@ -69,3 +69,12 @@ def test_two_destinations_are_two_results() -> None:
         ("delivered", "pacs"),
         ("failed", "archive"),
     ]
+
+
+@pytest.mark.parametrize("command", ["status", "audit"])
+def test_a_data_dir_that_cannot_be_read_is_told_with_what_to_do(
+    command: str, trail: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trail / "var" / AUDIT_FILE).write_bytes(b"no database" * 1000)
+    assert main([command]) == 2
+    assert f"{trail / 'var'}" in capsys.readouterr().err
