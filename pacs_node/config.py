@@ -150,6 +150,8 @@ class GateSettings(_Table):
     body_parts: Annotated[tuple[str, ...], Field(description="a list of values of BodyPartExamined")] = (
         "CHEST",
         "THORAX",
+        "TORAX",  # Spanish and Portuguese consoles
+        "TORACE",  # Italian ones
         "LUNG",
         "RIB",
     )

@@ -47,6 +47,8 @@ def equipment(manufacturer: str) -> Dataset:
         {"BodyPartExamined": "chest"},
         {"BodyPartExamined": "PORT CHEST"},
         {"BodyPartExamined": "RIBS"},
+        {"BodyPartExamined": "TORAX"},
+        {"BodyPartExamined": "TORACE"},
         {"BodyPartExamined": "CHEST_PA"},
         {"ViewPosition": "AP"},
         {"ViewPosition": "LLD"},
