@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors are shown by `main`, in one place
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Research use only. Exit codes: 0 done, 1 something was refused or failed, 2 usage or configuration, "
-    "3 model or runtime, 4 may work later, 70 a mistake in pacs-node.",
+    "3 model or runtime, 4 may work later, 70 a mistake in pacs-node, 130 interrupted.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the settings.")
 train_app = typer.Typer(no_args_is_help=True, help="Train the two networks (needs the extra [bold]training[/bold]).")

@@ -65,6 +65,8 @@ def _check_target(path: Path | None, radiograph: Path) -> None:
         raise ConfigError(f"there is no folder {path.parent}")
     if path.resolve() == radiograph.resolve():
         raise ConfigError("the companion must not replace its source; give another --output")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name the file to write, as {path / 'companion.dcm'}")
 
 
 def _write(companion: Dataset, output: Path) -> None:

@@ -35,7 +35,7 @@ def run(paths: Sequence[Path], *, to: str | None, called_aet: str | None, config
     if as_json:
         print_json({**facts, "passed_over": passed_over, "files": [_facts(outcome) for outcome in outcomes]})
     else:
-        _show(outcomes, facts, passed_over)
+        _show(outcomes, facts, passed_over, to)
     return ExitCode.FAILED if failed or not outcomes else ExitCode.DONE
 
 
@@ -99,7 +99,7 @@ def _facts(outcome: StoreOutcome) -> dict[str, str | None]:
     return {"file": str(outcome.path), "result": str(outcome.kind), "status": status, "note": outcome.note or None}
 
 
-def _show(outcomes: Sequence[StoreOutcome], facts: dict[str, Any], passed_over: int) -> None:
+def _show(outcomes: Sequence[StoreOutcome], facts: dict[str, Any], passed_over: int, to: str | None) -> None:
     is_short = len(outcomes) <= ROWS_SHOWN
     told = [outcome for outcome in outcomes if is_short or not outcome.is_delivered][:ROWS_SHOWN]
     if told:
@@ -109,4 +109,5 @@ def _show(outcomes: Sequence[StoreOutcome], facts: dict[str, Any], passed_over: 
     summary = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no DICOM file found"
     say(f"{facts['to']}: {summary}" + (f"; {passed_over} files are no DICOM" if passed_over else ""))
     if outcomes and all(outcome.kind is StoreKind.RETRY and outcome.status is None for outcome in outcomes):
-        say("is it running there? pacs-node status, or start it with pacs-node serve")
+        hint = "see pacs-node status, or pacs-node serve" if to is None else "check host, port and AE title"
+        say(f"does it listen there? {hint}")

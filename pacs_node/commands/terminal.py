@@ -16,12 +16,12 @@ PIPE_WIDTH = 1000  # columns; in a file or a pipe a row stays one line, for grep
 
 def stdout() -> Console:
     """A console for results."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def stderr() -> Console:
     """A console for progress and messages."""
-    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+    return Console(stderr=True, highlight=False, emoji=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 
 def say(message: str) -> None:

@@ -90,6 +90,9 @@ def _told(run_folder: Path) -> Iterator[None]:
     """Errors of the training in words of the command line."""
     try:
         yield
+    except KeyboardInterrupt:  # while simulating; between two steps it is no error
+        say("interrupted; the same command goes on from there")
+        raise
     except (PresetError, CheckpointError) as error:
         raise ConfigError(str(error)) from error
     except UnidentifiedImageError as error:

@@ -97,7 +97,9 @@ class Listener:
             self._ae.start_server(address, block=False, evt_handlers=handlers)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise ConfigError(f"cannot listen on {address[0]}:{address[1]}: {reason}") from error
+            raise ConfigError(
+                f"cannot listen on {address[0]}:{address[1]}: {reason}; choose another node.host or node.port"
+            ) from error
 
     def stop(self, grace_s: float) -> None:
         """Take no new association, give the running ones ``grace_s`` to end, then abort them."""

@@ -106,6 +106,7 @@ def test_a_port_in_use_ends_the_start_with_a_message(tmp_path: Path) -> None:
         second = NodeProcess(tmp_path / "second", {}, port=first.port)
         assert second.launch().process.wait(60) == 2
         assert f"cannot listen on 127.0.0.1:{first.port}" in second.last_log()
+        assert "choose another node.host or node.port" in second.last_log()
 
 
 # An engine whose graph fails at the first image, as a GPU that has gone does.

@@ -74,7 +74,7 @@ def test_a_rejected_file_is_told_with_its_reason_and_nothing_is_written(
         (["in.dcm", "-o", "no/out.dcm"], 2, "there is no folder no"),
         (["in.dcm", "-o", "out.dcm", "--preview", "no/p.png"], 2, "there is no folder no"),
         (["none.dcm", "-o", "out.dcm"], 2, "none.dcm is not a file"),
-        (["in.dcm", "-o", "folder"], 4, "folder cannot be written"),
+        (["in.dcm", "-o", "folder"], 2, "folder is a folder; name the file to write, as folder/companion.dcm"),
     ],
 )
 def test_what_cannot_be_read_or_written_is_named(

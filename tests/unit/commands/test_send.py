@@ -117,3 +117,13 @@ def test_the_command_is_in_the_audit_of_the_node_without_the_names_of_files(tmp_
         assert main(["send", "Doe_Jane.dcm", "--to", f"127.0.0.1:{pacs.port}"]) == 0
     (event,) = Audit(tmp_path / "var" / AUDIT_FILE).events()
     assert (event.kind, event.note) == (EventKind.USER_COMMAND, "send: 1 taken, 0 not")
+
+
+def test_a_peer_that_is_away_is_told_with_what_to_check_and_no_text_becomes_a_picture(
+    tmp_path: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write_instance(tmp_path / "a:x:.dcm"))
+    assert main(["send", path, "--to", f"127.0.0.1:{free_port}"]) == 1
+    told = capsys.readouterr()
+    assert path in told.out
+    assert "check host, port and AE title" in told.err
