@@ -48,7 +48,7 @@ class Intake:
         """
         adopted = 0
         for path in sorted(self._spool.incoming.glob("*.dcm")):
-            if self._jobs.is_unfinished(path.stem.partition(".")[0]):
+            if self._jobs.is_unfinished(f"{path.stem}:"):  # this very run, see Task.task_id
                 continue
             try:
                 uids = _identity(path)
@@ -72,11 +72,13 @@ class Intake:
 
     def _queue_again(self, task: Task) -> bool:
         """The job is known. What was refused gets another chance, because settings or peers may have been mended."""
+        if not self._spool.incoming_path(task.job).exists():
+            return False  # the same instance came twice at this moment, and the file serves the other one
         first = task.job.partition(".")[0]
         latest, again = self._runs(task, first)
-        if self._jobs.is_unfinished(first):
-            # the newer bytes replace those of the run that goes on, unless the same instance came twice at this moment
-            if latest.job != task.job and self._spool.incoming_path(task.job).exists():
+        # a run that is about to end has given up its file already
+        if self._jobs.is_unfinished(first) and self._spool.incoming_path(latest.job).exists():
+            if latest.job != task.job:  # the newer bytes replace those of the run that goes on
                 self._spool.rename_incoming(task.job, latest.job)
             return False
         refused = self._spool.refused(first)

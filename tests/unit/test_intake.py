@@ -104,6 +104,24 @@ def test_an_instance_that_comes_while_its_repetition_waits_leaves_one_file_the_n
     assert {path.name: path.read_bytes() for path in spool.incoming.iterdir()} == {f"{job}.2.dcm": b"whole"}
 
 
+def test_an_instance_that_comes_just_after_its_repetition_was_refused_gets_a_run_of_its_own(
+    queue: Queue, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    job = gate.key("1.2.3")
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    wait_until(lambda: not queue.jobs.is_unfinished(job), "the job ended")
+    spool.refuse(spool.incoming_path(job), {"reason": "not_chest"})
+    queue.waits = True  # as between the move to quarantine and the record that the job is over
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    spool.refuse(spool.incoming_path(f"{job}.2"), {"reason": "not_chest"})
+    newest = received(spool, gate, "1.2.3")
+    assert gate.accept(newest, "1.2")
+    assert [path.name for path in spool.incoming.iterdir()] == [f"{job}.3.dcm"]
+    assert not gate.accept(newest, "1.2")  # it came twice at this moment, and the first of the two has taken the file
+
+
 def test_another_model_or_recipe_is_another_job(queue: Queue, tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     variants = [
