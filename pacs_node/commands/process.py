@@ -1,6 +1,7 @@
 """`pacs-node process`: one file in, its companion out, without any network."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def _write(companion: Dataset, output: Path) -> None:
         companion.save_as(unfinished, enforce_file_format=True)
         unfinished.replace(output)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written cannot be tidied either
+            unfinished.unlink(missing_ok=True)
         raise DiskFull(f"{output} cannot be written: {error.strerror}") from error
 
 

@@ -84,3 +84,9 @@ def test_what_cannot_be_read_or_written_is_named(
     assert main(["process", *words]) == code
     assert told in capsys.readouterr().err
     assert not [path for path in source.parent.iterdir() if path.name.endswith(".part")]
+
+
+def test_what_can_neither_be_written_nor_tidied_is_told(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source.parent / ".out.dcm.part").mkdir()  # refuses both, as a read-only folder does
+    assert main(["process", str(source), "-o", "out.dcm"]) == 4
+    assert "out.dcm cannot be written" in capsys.readouterr().err
