@@ -5,7 +5,6 @@ stored as it came; only its first elements are read, to see that it is the insta
 """
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,7 +71,6 @@ class Listener:
         self._spool = spool
         self._audit = audit
         self._intake = intake
-        self._storing: set[int] = set()  # threads that are about to answer a C-STORE
         self._ae = AE(ae_title=settings.ae_title)
         self._ae.maximum_pdu_size = settings.max_pdu_bytes
         self._ae.maximum_associations = settings.max_associations
@@ -112,13 +110,6 @@ class Listener:
 
     def on_store(self, event: evt.Event) -> int:
         """Answer one C-STORE request with a status; never raises."""
-        self._storing.add(threading.get_ident())
-        try:
-            return self._answer(event)
-        finally:
-            self._storing.discard(threading.get_ident())
-
-    def _answer(self, event: evt.Event) -> int:
         parties = _parties(event)
         started = time.monotonic()
         try:
