@@ -9,8 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model.autoencoder import AutoencoderConfig
 from model.bundle import ClippingSpec, FusionSpec
 from model.denoiser import DenoiserConfig
+from training.control_network import ControlConfig
 
-__all__ = ["AutoencoderTraining", "DiffusionTraining", "Optimisation", "Preset", "PresetError", "load_preset"]
+__all__ = [
+    "AutoencoderTraining",
+    "ControlTraining",
+    "DiffusionTraining",
+    "Optimisation",
+    "Preset",
+    "PresetError",
+    "load_preset",
+]
 
 SHIPPED = Path(__file__).parent / "presets"
 
@@ -64,6 +73,21 @@ class DiffusionTraining(Optimisation):
     sampling_steps: Count
 
 
+class ControlTraining(Optimisation):
+    """Weights of the control's losses; what a preset does not say is the default preset's."""
+
+    learning_rate: Positive = 1e-3
+    final_learning_rate: Positive = 2e-5
+    warmup_steps: Period = 50
+    batch: Count = 4
+    max_steps: Count = 4000
+    ema: Annotated[float, Field(gt=0, lt=1)] = 0.995
+    save_every: Count = 50
+    validate_every: Period = 200
+    l1: Weight = 1.0  # error of the bone layer
+    gradient: Weight = 1.0  # error of its edges
+
+
 class Preset(BaseModel):
     """Both stages and the sizes of both networks."""
 
@@ -76,6 +100,8 @@ class Preset(BaseModel):
     denoiser: DenoiserConfig
     diffusion: DiffusionTraining
     clipping: ClippingSpec
+    control: ControlConfig = ControlConfig()
+    control_training: ControlTraining = ControlTraining()
     fusion: FusionSpec = FusionSpec()  # how the bundle of such a run subtracts its bone layer
 
 
