@@ -48,6 +48,7 @@ class Optimisation(BaseModel):
     validate_every: Period  # 0: never
     clip_gradient_norm: Positive = 1.0
     bfloat16: bool = True  # autocast of convolutions; weights, losses and the last layer stay float32
+    accumulate: Count = 1  # batches whose gradients are averaged into one step
 
 
 class AutoencoderTraining(Optimisation):
@@ -60,6 +61,9 @@ class AutoencoderTraining(Optimisation):
     twin: Weight  # on |(D(E(cxr)) - D(E(soft))) - (cxr - soft)|: what ships is a difference of two decodes
     latent_noise: Weight  # noise on latents while training, in deviations; makes the decoder smooth
     commitment: Weight = 0.25  # vq only
+    perceptual: Weight = 0.0  # on the perceptual distance to the image; needs its published weights
+    adversarial: Weight = 0.0  # on what a patch discriminator makes of the reconstruction
+    discriminator_learning_rate: Positive = 5e-4
 
 
 class DiffusionTraining(Optimisation):
