@@ -5,14 +5,27 @@ The published code lets uint8 differences wrap and forgives left-over bone; ever
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline
 from scipy.ndimage import binary_erosion, binary_fill_holes, gaussian_filter, label
-from scipy.optimize import isotonic_regression
+from scipy.optimize import nnls
 
-__all__ = ["bsr_paper", "bsr_strict", "bsr_tone", "lung_mask", "mse", "psnr", "ribs_left", "tone_fitted"]
+__all__ = [
+    "bsr_paper",
+    "bsr_strict",
+    "bsr_tone",
+    "lung_mask",
+    "mse",
+    "psnr",
+    "rib_correlation",
+    "ribs_left",
+    "tone_fitted",
+    "tone_ratio",
+]
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-CURVE_POINTS = 48
+LEVELS = 1024  # of the histogram that a curve is fitted to
+PIECES = 16  # of the curve
 SMALLEST_LUNG = 0.03  # of the picture
 
 
@@ -43,24 +56,45 @@ def bsr_paper(c: Image, b: Image, g: Image) -> float:
 
 
 def tone_fitted(image: Image, g: Image, mask: Mask) -> Image:
-    """``image`` under the monotone curve that brings it nearest to ``g`` inside ``mask``.
+    """``image`` under the smooth monotone curve that brings it nearest to ``g`` inside ``mask``, in squared error.
 
-    The curve is piecewise linear through means of quantile bins, made monotone by isotonic regression.
+    The curve is a cubic spline with knots at quantiles whose coefficients never fall (Kelly & Rice 1990), so that it
+    does not fall either; a straight line is one of them, so a picture that is right stays as it is. With 8 or 32 pieces
+    instead of 16, `bsr_tone` of the real pairs moves by less than .002.
+
+    Returns
+    -------
+    Array like ``image``; values beyond those inside ``mask`` are held at the ends of the curve.
     """
-    values, wanted = image[mask].astype(np.float64), g[mask].astype(np.float64)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, CURVE_POINTS + 1)))
-    if len(edges) < 3:
-        return np.full_like(image, wanted.mean())
-    which = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    counts = np.bincount(which, minlength=len(edges) - 1)
+    values = image[mask].astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-6:
+        return np.full_like(image, g[mask].mean())
+    which = np.minimum(((values - low) * (LEVELS / (high - low))).astype(np.intp), LEVELS - 1)
+    counts = np.bincount(which, minlength=LEVELS)
     used = counts > 0
-    centres = (np.bincount(which, values, len(edges) - 1)[used]) / counts[used]
-    means = (np.bincount(which, wanted, len(edges) - 1)[used]) / counts[used]
-    curve = isotonic_regression(means, weights=counts[used]).x
-    return np.interp(image, centres, curve).astype(np.float32)
+    centres = np.bincount(which, values, LEVELS)[used] / counts[used]
+    means = np.bincount(which, g[mask].astype(np.float64), LEVELS)[used] / counts[used]
+    curve = _rising_spline(centres, means, counts[used], (low, high))
+    grid = np.linspace(low, high, LEVELS + 1)
+    return np.interp(image, grid, curve(grid)).astype(np.float32)
 
 
-def bsr_tone(c: Image, b: Image, g: Image, mask: Mask | None = None) -> float:
+def _rising_spline(
+    x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.intp], ends: tuple[float, float]
+) -> BSpline[np.float64]:
+    """Weighted least squares among cubic splines on ``ends`` with rising coefficients, by non-negative increments."""
+    inner = np.unique(np.interp(np.linspace(0, 1, PIECES + 1)[1:-1], np.cumsum(weights) / np.sum(weights), x))
+    knots = np.r_[[ends[0]] * 4, inner[(inner > ends[0]) & (inner < ends[1])], [ends[1]] * 4]
+    basis = BSpline.design_matrix(x, knots, 3).toarray()
+    steps = np.cumsum(basis[:, ::-1], axis=1)[:, ::-1]  # what raising all coefficients from one on adds
+    design = np.column_stack([steps[:, 0], -steps[:, 0], steps[:, 1:]])  # the first coefficient may have either sign
+    root = np.sqrt(weights)
+    found, _ = nnls(design * root[:, None], y * root)
+    return BSpline(knots, np.cumsum(np.r_[found[0] - found[1], found[2:]]), 3)
+
+
+def bsr_tone(c: Image, b: Image, g: Image, body: Mask | None = None, counted: Mask | None = None) -> float:
     """Bone suppression beyond what a tone curve could do.
 
     Dual-energy images have another tone than radiographs, so both the output and the radiograph get the monotone curve
@@ -68,26 +102,48 @@ def bsr_tone(c: Image, b: Image, g: Image, mask: Mask | None = None) -> float:
 
     Parameters
     ----------
-    mask : where to fit and count; everywhere when None.
+    body : where the curves are fitted; everywhere when None.
+    counted : where errors count, such as the lungs; all of ``body`` when None. The curves are those of ``body``.
     """
-    inside = np.ones(g.shape, dtype=bool) if mask is None else mask
-    left = np.sum((g - tone_fitted(b, g, inside)).astype(np.float64)[inside] ** 2)
-    untouched = np.sum((g - tone_fitted(c, g, inside)).astype(np.float64)[inside] ** 2)
+    inside = _everywhere(g) if body is None else body
+    return tone_ratio(tone_fitted(c, g, inside), tone_fitted(b, g, inside), g, inside if counted is None else counted)
+
+
+def tone_ratio(fitted_c: Image, fitted_b: Image, g: Image, counted: Mask) -> float:
+    """`bsr_tone` of a radiograph and an output that are `tone_fitted` already."""
+    left, untouched = (np.sum((g - image)[counted].astype(np.float64) ** 2) for image in (fitted_b, fitted_c))
     return float(1 - left / max(untouched, 1e-12))
 
 
-def ribs_left(c: Image, b: Image, g: Image, mask: Mask) -> float:
+def ribs_left(c: Image, b: Image, g: Image, lungs: Mask, body: Mask | None = None) -> float:
     """Correlation inside the lungs of the band-passed output with the band-passed true bone layer.
 
-    The band is Gaussian 3 px minus 24 px at 1024 px. The truth itself is not at 0, because vessels look like ribs.
+    The curves are fitted on ``body``, everywhere when None; see `rib_correlation`.
     """
-    scale = g.shape[0] / 1024
-    layer = tone_fitted(c, g, mask) - g
-    output = tone_fitted(b, g, mask)
+    inside = _everywhere(g) if body is None else body
+    return rib_correlation(tone_fitted(c, g, inside), tone_fitted(b, g, inside), g, lungs)
+
+
+def rib_correlation(fitted_c: Image, fitted_b: Image, g: Image, lungs: Mask) -> float:
+    """`ribs_left` of a radiograph and an output that are `tone_fitted` already; NaN without lungs.
+
+    The band is Gaussian 3 px minus 24 px where the longer side has 1024 px, and scales with it. The truth itself is not
+    at 0, because vessels look like ribs: an output is judged by where it lies between truth and input.
+    """
+    if not lungs.any():
+        return float("nan")
+    scale = max(g.shape) / 1024
     first, second = (
-        (gaussian_filter(image, 3 * scale) - gaussian_filter(image, 24 * scale))[mask] for image in (output, layer)
+        (gaussian_filter(image, 3 * scale) - gaussian_filter(image, 24 * scale))[lungs]
+        for image in (fitted_b, fitted_c - g)
     )
+    if min(float(first.std()), float(second.std())) < 1e-9:  # a flat image correlates with nothing
+        return 0.0
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def _everywhere(image: Image) -> Mask:
+    return np.ones(image.shape, dtype=bool)
 
 
 def lung_mask(image: Image, body: Mask) -> Mask:
