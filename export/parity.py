@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from model.bundle import Role
-from model.sampler import draw_noise, sample
-from model.schedule import timesteps
+from model.sampler import Recipe, draw_noise, sample
 from pacs_node.engine import Engine
 from pacs_node.errors import ModelError
 from pacs_node.records import FloatImage
@@ -86,16 +85,9 @@ def _predict(engine: Engine, x_t: FloatImage, t: float, condition: FloatImage) -
 
 
 def _chain(engine: Engine, image: FloatImage, seed: int) -> FloatImage:
-    spec = engine.spec
     condition = engine.encode(image)
-    noise = draw_noise(seed, condition.shape, spec.offset_noise)
-    latents = sample(
-        lambda x_t, t: _predict(engine, x_t, t, condition),
-        noise,
-        timesteps(spec.steps),
-        prediction=spec.prediction,
-        clipping=spec.clipping,
-    )
+    recipe, steps = Recipe.of(engine.spec), engine.spec.steps
+    latents = sample(lambda x_t, t: _predict(engine, x_t, t, condition), condition, recipe, steps, seed)
     return engine.decode(latents)
 
 

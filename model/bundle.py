@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from model.process import Prediction, ProcessName, require_compatible
+from model.schedule import ScheduleName
+
 __all__ = [
     "BUNDLE_FILE",
     "ROLES",
@@ -23,6 +26,7 @@ __all__ = [
     "ModelSpec",
     "NetworkSpec",
     "Role",
+    "SamplerName",
     "open_bundle",
     "validate_spec",
     "write_bundle",
@@ -31,6 +35,7 @@ __all__ = [
 BUNDLE_FILE = "bundle.json"
 
 Role = Literal["encoder", "denoiser", "decoder"]
+SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
 ROLES: tuple[Role, ...] = ("encoder", "denoiser", "decoder")
 
 # A plain name: a bundle can never make us open a file outside its own folder.
@@ -83,9 +88,13 @@ class ModelSpec(_Record):
     grid: Annotated[int, Field(ge=64)]  # rows = columns of the model's input, px
     latent_channels: Annotated[int, Field(ge=1)] = 4
     downsampling: Annotated[int, Field(ge=1)] = 8
-    prediction: Literal["x0", "eps", "v"] = "x0"
-    schedule: Literal["cosine"] = "cosine"
+    prediction: Prediction = "x0"
+    process: ProcessName = "diffusion"  # what it was trained as; see `model.process`
+    schedule: ScheduleName = "cosine"
+    path_noise: Annotated[float, Field(ge=0)] = 0.1  # of a bridge or flow, in deviations of the latents
     offset_noise: Annotated[float, Field(ge=0)] = 0.1  # coefficient on eta, one eta per sample and channel (Eq. 5)
+    sampler: SamplerName = "ddim"
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the noise that `ddim` draws anew in each step
     steps: Annotated[int, Field(ge=1, le=1000)] = 4
     clipping: ClippingSpec = ClippingSpec()
     fusion: FusionSpec = FusionSpec()
@@ -107,6 +116,7 @@ class ModelSpec(_Record):
             raise ValueError(f"no digest for {', '.join(unverified)}")
         if self.grid % self.downsampling:
             raise ValueError(f"grid {self.grid} is not a multiple of downsampling {self.downsampling}")
+        require_compatible(self.process, self.prediction, self.sampler, self.eta)
         return self
 
 

@@ -11,20 +11,19 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from model.bundle import Bundle
-from model.sampler import draw_noise, sample
-from model.schedule import timesteps
+from model.bundle import Bundle, FusionSpec
+from model.sampler import Recipe, sample
 from pacs_node.config import Settings
 from pacs_node.derive.companion import derive
 from pacs_node.engine import Engine
 from pacs_node.errors import ReasonCode, Rejected
-from pacs_node.imaging.fit import from_grid, to_grid
+from pacs_node.imaging.fit import GridImage, from_grid, to_grid
 from pacs_node.imaging.fuse import shaped_layer, subtract_bone, without_glow
 from pacs_node.imaging.gate import check_header
 from pacs_node.imaging.read import open_dataset, read_dataset
 from pacs_node.records import FloatImage, Inference, Radiograph
 
-__all__ = ["make_companion", "noise_seed", "predicted_bone", "run_network"]
+__all__ = ["make_companion", "native_layer", "noise_seed", "predicted_bone", "run_network"]
 
 
 def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int) -> int:
@@ -47,7 +46,7 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     ----------
     image : (1, 1, grid, grid) float32 in [-1, 1].
     steps : network evaluations.
-    seed : of the starting noise.
+    seed : of all noise.
 
     Returns
     -------
@@ -58,19 +57,12 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     Rejected
         OUTPUT_INVALID: a value is not finite.
     """
-    spec = engine.spec
     condition = engine.encode(image)
 
     def predict(x_t: FloatImage, t: float) -> FloatImage:
         return engine.predict(x_t, np.full(x_t.shape[0], t, dtype=np.float32), condition)
 
-    soft = sample(
-        predict,
-        draw_noise(seed, condition.shape, spec.offset_noise),
-        timesteps(steps),
-        prediction=spec.prediction,
-        clipping=spec.clipping,
-    )
+    soft = sample(predict, condition, Recipe.of(engine.spec), steps, seed)
     # one after the other: decoding is the widest part of the network, and a batch of two would double the peak memory
     layer: FloatImage = engine.decode(condition)[0, 0] - engine.decode(np.asarray(soft, dtype=np.float32))[0, 0]
     if not np.isfinite(layer).all():
@@ -87,18 +79,33 @@ def run_network(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -
     seed : seed of the noise itself, as from `noise_seed`.
     """
     steps = steps or engine.spec.steps
-    rows, columns = radiograph.pixels.shape
     grid_image = to_grid(radiograph, engine.spec.grid)
     layer = predicted_bone(grid_image.pixels, engine, steps, seed)
-    layer = shaped_layer(layer, grid_image.placement, engine.spec.fusion)
-    bone_layer = from_grid(layer, grid_image, rows, columns)
-    if engine.spec.fusion.highpass_px == 0:
+    bone_layer = native_layer(layer, radiograph, grid_image, engine.spec.fusion)
+    return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)
+
+
+def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImage, fusion: FusionSpec) -> FloatImage:
+    """What is subtracted from a radiograph for a bone layer on the grid.
+
+    Parameters
+    ----------
+    layer : (grid, grid) float32 in the network's units, as from `predicted_bone`.
+    grid_image : of the same radiograph.
+
+    Returns
+    -------
+    (rows, columns) float32 in P-value units.
+    """
+    shaped = shaped_layer(layer, grid_image.placement, fusion)
+    bone_layer = from_grid(shaped, grid_image, *radiograph.pixels.shape)
+    if fusion.highpass_px == 0:
         np.maximum(bone_layer, 0.0, out=bone_layer)  # interpolation undershoots beside edges: never add brightness
     else:
         bone_layer = without_glow(bone_layer, radiograph.pixels, grid_image.low, grid_image.high)
     if radiograph.padding is not None:
         bone_layer[radiograph.padding] = 0.0
-    return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)
+    return bone_layer
 
 
 def make_companion(

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from model.autoencoder import Autoencoder
-from model.bundle import ClippingSpec, FusionSpec
+from model.bundle import ClippingSpec, FusionSpec, SamplerName
 from model.denoiser import Denoiser
-from model.sampler import draw_noise, sample
-from model.schedule import timesteps
+from model.process import DIFFUSION, Process
+from model.sampler import Recipe, sample
 from pacs_node.imaging.fit import Placement
 from pacs_node.imaging.fuse import shaped_layer, without_glow
 from training.metrics import bsr_strict, bsr_tone, lung_mask, psnr, tone_fitted
@@ -37,6 +37,9 @@ class Sampling:
     clipping: ClippingSpec
     offset_noise: float = 0.1
     seed: int = 0
+    process: Process = DIFFUSION
+    sampler: SamplerName = "ddim"
+    eta: float = 0.0
 
 
 class RealPairs:
@@ -94,19 +97,18 @@ def bone_layers(autoencoder: Autoencoder, denoiser: Denoiser, images: Tensor, sa
     -------
     (N, H, W) bone layers in units of [0, 1]; positive where bone brightens.
     """
+    way = sampling.process, sampling.sampler, sampling.eta, sampling.offset_noise
+    recipe = Recipe(denoiser.config.prediction, sampling.clipping, *way)
     layers = []
-    for image in images:
+    for image in images.to(autoencoder.latent_mean.device):
         condition = autoencoder.encode(image[None])
-        noise = torch.from_numpy(draw_noise(sampling.seed, condition.shape, sampling.offset_noise))
 
         def predict(x_t: Tensor, t: float, condition: Tensor = condition) -> Tensor:
-            out: Tensor = denoiser(x_t, torch.full((1,), t), condition)
+            out: Tensor = denoiser(x_t, torch.full((1,), t, device=x_t.device), condition)
             return out
 
-        prediction = denoiser.config.prediction
-        times = timesteps(sampling.steps)
-        latents = sample(predict, noise, times, prediction=prediction, clipping=sampling.clipping)
-        layers.append((autoencoder.decode(condition) - autoencoder.decode(latents))[0, 0] / 2)
+        latents = sample(predict, condition, recipe, sampling.steps, sampling.seed)
+        layers.append((autoencoder.decode(condition) - autoencoder.decode(latents))[0, 0].cpu() / 2)
     return torch.stack(layers)
 
 
@@ -135,7 +137,7 @@ def score_pairs(pairs: RealPairs, layers: NDArray[np.float32]) -> dict[str, floa
 def _row(pairs: RealPairs, index: int, layer: FloatImage, fusion: FusionSpec) -> tuple[float, float, float, float]:
     c, g, body, lungs = pairs.cxr[index], pairs.soft[index], pairs.body[index], pairs.lungs[index]
     b = fused(c, layer, pairs.placements[index], fusion)
-    inside = bsr_tone(c, b, g, lungs) if lungs.any() else float("nan")
+    inside = bsr_tone(c, b, g, body, lungs) if lungs.any() else float("nan")
     fitted = tone_fitted(b, g, body)
     return bsr_tone(c, b, g, body), inside, bsr_strict(c[body], b[body], g[body]), psnr(fitted[body], g[body])
 

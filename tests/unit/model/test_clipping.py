@@ -37,9 +37,12 @@ def test_dynamic_clipping_widens_with_progress(progress: float, bound: float) ->
 
 
 def test_the_published_bounds_come_back_for_a_thousand_steps() -> None:
-    published = ClippingSpec(omega=3.0, b=1.4)  # .003 per step of 1000
+    """Eq. 6 with omega .003 per step and b 1.4: from 1.4 at the first step to 4.4 at the last."""
+    published = ClippingSpec(omega=0.003 * 1000, b=1.4)
     assert dynamic_bound(published, 0 / 999) == pytest.approx(1.4)
-    assert dynamic_bound(published, 999 / 999) == pytest.approx(4.4, abs=0.003)  # one step of the thousand
+    assert dynamic_bound(published, 999 / 999) == pytest.approx(4.4)
+    for index in (0, 250, 999):  # the paper counts t to 999, a fraction of progress to 1: less than one step apart
+        assert dynamic_bound(published, index / 999) == pytest.approx(0.003 * index + 1.4, abs=0.0031)
 
 
 def test_dynamic_thresholding_scales_the_quantile_to_the_bound() -> None:
