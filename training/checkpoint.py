@@ -56,12 +56,17 @@ class TrainingState:
 def _replace(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` so that a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.part")  # always the same name: what a crash leaves is written over
     with temporary.open("wb") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else a power cut may bring the old name back
+    finally:
+        os.close(folder)
 
 
 def save_weights(folder: Path, model: nn.Module, meta: Header) -> None:
@@ -120,7 +125,8 @@ def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig) -> N
         It is of another one, or no readable `meta.json` says so.
     """
     meta = read_meta(folder)
-    if _sizes(meta["config"]) != asdict(config):
+    known = {key: value for key, value in asdict(type(config)()).items() if key not in meta["config"]}
+    if known | _sizes(meta["config"]) != asdict(config):  # a size that a checkpoint is too old to name has its default
         preset = (meta.get("provenance") or {}).get("preset", "another")
         raise CheckpointError(f"{folder} is of another network, preset {preset}: name that preset or another folder")
 
@@ -152,18 +158,18 @@ def load_denoiser(folder: Path) -> Denoiser:
     return model
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an Adam as flat names: ``optimiser.<parameter index>.<field>``."""
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str = "optimiser") -> dict[str, Tensor]:
+    """The state of an Adam as flat names: ``<prefix>.<parameter index>.<field>``."""
     entries = optimiser.state_dict()["state"].items()
-    return {f"optimiser.{index}.{field}": tensor for index, fields in entries for field, tensor in fields.items()}
+    return {f"{prefix}.{index}.{field}": tensor for index, fields in entries for field, tensor in fields.items()}
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "optimiser") -> None:
     """Undo `optimiser_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        prefix, _, rest = name.partition(".")
-        if prefix == "optimiser":
+        found, _, rest = name.partition(".")
+        if found == prefix:
             index, _, field = rest.partition(".")
             state.setdefault(int(index), {})[field] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from model.autoencoder import Autoencoder
 from training.augment import random_frame, random_nodules, random_strength, random_tone
-from training.pairs import PairShards
+from training.sources import PairSource
 
 __all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins"]
 
@@ -39,8 +39,12 @@ class LatentBatch:
     soft: Tensor
     layer: Tensor
 
+    def to(self, device: torch.device) -> "LatentBatch":
+        """The same on ``device``."""
+        return LatentBatch(self.condition.to(device), self.soft.to(device), self.layer.to(device))
 
-def random_twins(pairs: PairShards, grid: int, rng: np.random.Generator) -> Tensor:
+
+def random_twins(pairs: PairSource, grid: int, rng: np.random.Generator) -> Tensor:
     """One pair, randomly framed, toned and grained: (2, grid, grid) in [-1, 1], the radiograph first."""
     cxr, soft = pairs.draw(rng)
     twins = random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
@@ -50,7 +54,7 @@ def random_twins(pairs: PairShards, grid: int, rng: np.random.Generator) -> Tens
 
 
 @torch.no_grad()
-def form_latents(autoencoder: Autoencoder, pairs: PairShards, folder: Path, *, count: int, grid: int) -> int:
+def form_latents(autoencoder: Autoencoder, pairs: PairSource, folder: Path, *, count: int, grid: int) -> int:
     """Encode ``count`` random framings into shards of 50; shards that are there already are kept.
 
     Returns
@@ -74,9 +78,10 @@ def form_latents(autoencoder: Autoencoder, pairs: PairShards, folder: Path, *, c
 
 
 def _encode(autoencoder: Autoencoder, twins: Tensor) -> tuple[NDArray[np.float16], ...]:
-    images = twins[:, None].to(memory_format=torch.channels_last)
-    with torch.autocast("cpu", dtype=torch.bfloat16):  # its rounding is a tenth of the noise the latents were made for
-        condition, soft = autoencoder.encode(images).float().numpy().astype(np.float16)
+    device = autoencoder.latent_mean.device
+    images = twins[:, None].to(device, memory_format=torch.channels_last)
+    with torch.autocast(device.type, dtype=torch.bfloat16):  # rounds to a tenth of the noise that latents were made for
+        condition, soft = autoencoder.encode(images).float().cpu().numpy().astype(np.float16)
     return condition, soft, (twins[:1] - twins[1:]).numpy().astype(np.float16)
 
 

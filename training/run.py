@@ -1,11 +1,13 @@
 """The whole way from nothing to a trained run: draw people, form pairs, train, encode, train.
 
-Everything lies under one folder, `anatomy/ pairs/ autoencoder/ latents/ diffusion/`; whatever is there already is used
-and not made again, so that the same call goes on where an earlier one ended.
+Everything lies under one folder, `anatomy/ pairs/ autoencoder/ latents/ diffusion/ control/`; whatever is there already
+is used and not made again, so that the same call goes on where an earlier one ended. With folders of pairs of its own
+a run simulates nothing; what it keeps of them is in `data/`.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +18,25 @@ from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from training.autoencoder import AutoencoderData, train_autoencoder
 from training.checkpoint import STATE, CheckpointError, load_autoencoder, require_sizes
+from training.control import ControlData, train_control
 from training.diffusion import train_diffusion
 from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
 from training.pairs import PairShards, form_shards
-from training.preset import Preset
+from training.parallel import current_world
+from training.preset import Optimisation, Preset
 from training.radiographs import Radiographs
 from training.simulate.cache import AnatomyCache, write_cache
+from training.sources import Gathered, gather, held_out_images
 from training.validate import RealPairs
 
-__all__ = ["Amounts", "Sources", "StageName", "train"]
+__all__ = ["STAGES", "Amounts", "Sources", "StageName", "train"]
 
 log = logging.getLogger(__name__)
-StageName = Literal["autoencoder", "diffusion"]
+StageName = Literal["autoencoder", "diffusion", "control"]
+STAGES: tuple[StageName, ...] = ("autoencoder", "diffusion", "control")
+OPTIMISATIONS = {"autoencoder": "autoencoder_training", "diffusion": "diffusion", "control": "control_training"}
+SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +50,18 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What is not simulated; both may be missing.
+    """What is not simulated; all may be missing.
 
     Attributes
     ----------
     radiographs : folder of grey pictures without twins, for the autoencoder; the last 30 by name are held out.
     real_pairs : folder of `*_cxr.*` with `*_soft.*`, looked at while training and never trained on.
+    pairs : folders of pairs to train on in the place of simulated ones, see `training.sources.gather`.
     """
 
     radiographs: Path | None = None
     real_pairs: Path | None = None
+    pairs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +83,14 @@ def train(
 ) -> list[Outcome]:
     """Train a run, or go on training it.
 
+    Under `torchrun` every process calls this; the first one alone simulates, encodes, validates and writes.
+
     Parameters
     ----------
     folder : of the run; the export reads `autoencoder/` and `diffusion/` there.
     stages : which to train now; the diffusion needs a trained autoencoder.
-    limits : fields of `training.loop.Run` other than the folder, the same for each stage: ``max_steps`` (default: the
-        preset's), ``max_minutes``, ``seed``, ``resume``, ``quiet``, ``workers``.
+    limits : the same for each stage: ``batch`` and ``accumulate`` in the place of the preset's, and the fields of
+        `training.loop.Run` other than the folder; ``max_steps`` is the preset's unless given.
 
     Returns
     -------
@@ -86,74 +98,139 @@ def train(
 
     Raises
     ------
+    ConfigError
+        A folder of pairs cannot be used.
     TrainingError, CheckpointError
-        The loss is not finite; an earlier state is damaged or of other sizes; the autoencoder is missing, or the
-        latents are not its own.
+        The loss is not finite; a batch does not fit into memory; an earlier state is damaged or of other sizes; the
+        autoencoder is missing, or the latents are not its own.
     """
+    preset = _with(preset, {key: limits.pop(key) for key in ("batch", "accumulate") if key in limits})
     plan = _Plan(preset, folder, sources or Sources(), amounts or Amounts())
     _check_earlier(plan, stages, resume=limits.get("resume", True))
-    pairs = _pairs(plan)
+    if not current_world().leads:
+        limits["quiet"] = True
+    data = _in_order(lambda: _gathered(plan))
     outcomes: list[Outcome] = []
     for stage in stages:
-        optimisation = preset.autoencoder_training if stage == "autoencoder" else preset.diffusion
-        run = Run(**({"max_steps": optimisation.max_steps} | limits | {"folder": folder / stage}))
-        outcomes.append((_autoencoder if stage == "autoencoder" else _diffusion)(plan, pairs, run))
+        run = Run(**({"max_steps": _optimisation(preset, stage).max_steps} | limits | {"folder": folder / stage}))
+        outcomes.append(TRAINERS[stage](plan, data, run))
         if outcomes[-1].ending != "finished":
             break
     return outcomes
 
 
+def _optimisation(preset: Preset, stage: StageName) -> Optimisation:
+    found: Optimisation = getattr(preset, OPTIMISATIONS[stage])
+    return found
+
+
+def _with(preset: Preset, sizes: dict[str, int]) -> Preset:
+    """The preset with other batches in every stage."""
+    changed = {OPTIMISATIONS[stage]: _optimisation(preset, stage).model_copy(update=sizes) for stage in STAGES}
+    return preset.model_copy(update=changed)
+
+
+def _in_order(work: Callable[[], Gathered]) -> Gathered:
+    """What the first process makes, the others find; all come back with it."""
+    world = current_world()
+    if not world.leads:
+        world.wait()
+    found = work()
+    if world.leads:
+        world.wait()
+    return found
+
+
 def _check_earlier(plan: _Plan, stages: tuple[StageName, ...], *, resume: bool) -> None:
     """See that what was trained before fits the preset, before time goes into simulating."""
-    autoencoder, denoiser = (plan.folder / stage / "last" for stage in ("autoencoder", "diffusion"))
-    if "autoencoder" not in stages or (resume and (autoencoder / STATE).is_file()):
-        require_sizes(autoencoder, plan.preset.autoencoder)
-    if "diffusion" in stages and resume and (denoiser / STATE).is_file():
-        require_sizes(denoiser, plan.preset.denoiser)
+    preset = plan.preset
+    for stage, config in (
+        ("autoencoder", preset.autoencoder),
+        ("diffusion", preset.denoiser),
+        ("control", preset.control),
+    ):
+        last = plan.folder / stage / "last"
+        goes_on = stage in stages and resume and (last / STATE).is_file()
+        needed = stage == "autoencoder" and "diffusion" in stages and stage not in stages
+        if goes_on or needed:
+            require_sizes(last, config)
 
 
-def _pairs(plan: _Plan) -> PairShards:
-    """Draw and form what is missing."""
+def _gathered(plan: _Plan) -> Gathered:
+    """Open the pairs to train on; draw and form what is missing where they are simulated."""
     folder, size = plan.folder, plan.preset.grid
-    write_cache(folder / "anatomy", range(plan.amounts.anatomies), size)
-    formed = form_shards([(AnatomyCache(folder / "anatomy"), 1.0)], folder / "pairs", plan.amounts.pairs, size=size)
-    log.info("formed %d pairs", formed)
-    return PairShards(folder / "pairs")
+    if plan.sources.pairs:
+        found = gather(plan.sources.pairs, folder / "data", size)
+    else:
+        write_cache(folder / "anatomy", range(plan.amounts.anatomies), size)
+        formed = form_shards([(AnatomyCache(folder / "anatomy"), 1.0)], folder / "pairs", plan.amounts.pairs, size=size)
+        log.info("formed %d pairs", formed)
+        found = Gathered((PairShards(folder / "pairs"),))
+    return replace(found, real=RealPairs(plan.sources.real_pairs, size)) if plan.sources.real_pairs else found
 
 
-def _provenance(plan: _Plan, pairs: PairShards) -> dict[str, Any]:
-    return {
-        "preset": plan.preset.name,
-        "anatomies": plan.amounts.anatomies,
-        "pairs": len(pairs),
-        "torch": torch.__version__,
-    }
+def _provenance(plan: _Plan, data: Gathered) -> dict[str, Any]:
+    facts = {"preset": plan.preset.name, "pairs": len(data.pairs), "torch": torch.__version__}
+    if data.identity is None:
+        return facts | {"anatomies": plan.amounts.anatomies}
+    return facts | {"folders_of_pairs": len(data.sources), "pairs_sha256": data.identity}
 
 
-def _autoencoder(plan: _Plan, pairs: PairShards, run: Run) -> Outcome:
+def _autoencoder(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     radiographs = Radiographs(plan.sources.radiographs) if plan.sources.radiographs else None
-    facts = _provenance(plan, pairs) | {"radiographs": len(radiographs) if radiographs else 0}
-    return train_autoencoder(plan.preset, AutoencoderData(pairs, radiographs), run, facts)
+    facts = _provenance(plan, data) | {"radiographs": len(radiographs) if radiographs else 0}
+    held_out = held_out_images(data.real) if radiographs is None else None
+    return train_autoencoder(plan.preset, AutoencoderData(data.pairs, radiographs, held_out), run, facts)
 
 
-def _diffusion(plan: _Plan, pairs: PairShards, run: Run) -> Outcome:
+def _diffusion(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     preset, folder = plan.preset, plan.folder
     autoencoder = load_autoencoder(folder / "autoencoder" / "last")
-    _claim_latents(folder / "latents", autoencoder)
-    formed = form_latents(autoencoder, pairs, folder / "latents", count=plan.amounts.latents, grid=preset.grid)
-    log.info("encoded %d framings", formed)
+
+    def encode() -> Gathered:
+        _claim_latents(folder / "latents", autoencoder, data.identity or SIMULATED)
+        count, grid = plan.amounts.latents, preset.grid
+        log.info(
+            "encoded %d framings", form_latents(autoencoder, data.pairs, folder / "latents", count=count, grid=grid)
+        )
+        return data
+
+    _in_order(encode)
     torch.manual_seed(run.seed)
     networks = autoencoder, Denoiser(preset.denoiser).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    real = RealPairs(plan.sources.real_pairs, preset.grid) if plan.sources.real_pairs else None
-    data = LatentShards(folder / "latents"), real
-    return train_diffusion(preset, networks, data, run, _provenance(plan, pairs))
+    return train_diffusion(
+        preset, networks, (LatentShards(folder / "latents"), data.real), run, _provenance(plan, data)
+    )
 
 
-def _claim_latents(folder: Path, autoencoder: Autoencoder) -> None:
-    """Note whose latents are in ``folder``: those of an earlier state of the autoencoder would teach nonsense."""
-    own, note = fingerprint(autoencoder), folder / "autoencoder.sha256"
-    if note.is_file() and note.read_text(encoding="ascii") != own:
+def _control(plan: _Plan, data: Gathered, run: Run) -> Outcome:
+    sources = [(source, 1.0) for source in data.sources]
+    return train_control(plan.preset, ControlData(sources, data.real), run, _provenance(plan, data))
+
+
+TRAINERS: dict[StageName, Callable[[_Plan, Gathered, Run], Outcome]] = {
+    "autoencoder": _autoencoder,
+    "diffusion": _diffusion,
+    "control": _control,
+}
+
+
+def _claim_latents(folder: Path, autoencoder: Autoencoder, pairs: str) -> None:
+    """Note whose latents are in ``folder``: those of an earlier state of the autoencoder would teach nonsense.
+
+    Nor are latents of other pairs taken for those of the pairs that were asked for.
+    """
+    notes = {"autoencoder.sha256": fingerprint(autoencoder), "pairs.sha256": pairs}
+    known = {name: _read(folder / name) for name in notes}
+    if known["autoencoder.sha256"] not in (None, notes["autoencoder.sha256"]):
         raise CheckpointError(f"{folder} is from before the autoencoder was trained on: remove it to encode again")
+    if folder.is_dir() and (known["pairs.sha256"] or SIMULATED) != pairs:
+        raise CheckpointError(f"{folder} is of other pairs than these: remove it to encode again")
     if not folder.is_dir():
-        folder.mkdir()
-        note.write_text(own, encoding="ascii")
+        folder.mkdir(parents=True)
+        for name, content in notes.items():
+            (folder / name).write_text(content, encoding="ascii")
+
+
+def _read(note: Path) -> str | None:
+    return note.read_text(encoding="ascii") if note.is_file() else None

@@ -8,7 +8,7 @@ import pytest
 
 from model.bundle import open_bundle
 from pacs_node.cli import main
-from training.loop import _Training
+from training.advance import Training
 from training.preset import SHIPPED
 
 FEW = ["--preset", "tiny", "--people", "2", "--pairs", "3", "--json"]
@@ -75,13 +75,13 @@ def test_a_run_of_another_preset_is_not_gone_on_with(tmp_path: Path, capsys: pyt
 def test_a_training_that_is_stopped_ends_with_130_and_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    step = _Training.advance
+    step = Training.advance
 
-    def interrupted(training: _Training, max_steps: int) -> dict[str, float]:
+    def interrupted(training: Training, max_steps: int) -> dict[str, float]:
         signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
         return step(training, max_steps)
 
-    monkeypatch.setattr(_Training, "advance", interrupted)
+    monkeypatch.setattr(Training, "advance", interrupted)
     assert main(["train", "autoencoder", str(tmp_path), *FEW]) == 130
     told = capsys.readouterr()
     assert [(stage["ending"], stage["step"]) for stage in json.loads(told.out)] == [("stopped", 1)]

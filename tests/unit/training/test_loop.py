@@ -35,7 +35,7 @@ def stage(preset: Preset, fail_at: int = -1, stop_at: int = -1) -> Stage:
 
 
 def run(folder: Path, steps: int, *, resume: bool = True) -> Run:
-    return Run(folder, max_steps=steps, seed=3, resume=resume, quiet=True)
+    return Run(folder, max_steps=steps, seed=3, resume=resume, quiet=True, tensorboard=False)
 
 
 def files(folder: Path) -> dict[str, Tensor]:

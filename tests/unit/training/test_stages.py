@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
-from training.autoencoder import AutoencoderData, autoencoder_loss, train_autoencoder
+from training.autoencoder import AutoencoderData, Critics, autoencoder_loss, train_autoencoder
 from training.checkpoint import load_autoencoder, load_denoiser, read_meta
 from training.diffusion import add_noise, on_own_path, train_diffusion
 from training.latents import LatentShards, form_latents
@@ -56,7 +56,7 @@ def test_the_autoencoder_learns_and_says_what_on(preset: Preset, data: Autoencod
     for steps in (1, 40):
         train_autoencoder(preset, data, Run(tmp_path, steps, quiet=True), {"source": "test"})
         model = load_autoencoder(tmp_path / "last")
-        losses.append(float(autoencoder_loss(model, images, count, training, np.random.default_rng(0))[0]))
+        losses.append(float(autoencoder_loss(model, images, count, Critics(training), np.random.default_rng(0))[0]))
     assert losses[1] < 0.7 * losses[0]
     assert read_meta(tmp_path / "last")["provenance"] == {"source": "test"}
 
