@@ -92,8 +92,12 @@ class PerceptualDistance(nn.Module):
         """
         if a.shape != b.shape or min(a.shape[-2:]) < SMALLEST:
             raise ValueError(f"two images of one shape, at least {SMALLEST} px: {tuple(a.shape)}, {tuple(b.shape)}")
-        total = a.new_zeros(a.shape[0], dtype=torch.float32)
-        for head, of_a, of_b in zip(self.heads, self.features(a), self.features(b), strict=True):
+        return self.between(self.features(a), self.features(b))
+
+    def between(self, features_a: list[Tensor], features_b: list[Tensor]) -> Tensor:
+        """Distance (B,) of images whose `features` are known: those of a truth need computing once."""
+        total = features_a[0].new_zeros(features_a[0].shape[0], dtype=torch.float32)
+        for head, of_a, of_b in zip(self.heads, features_a, features_b, strict=True):
             squared = (_unit(of_a.float()) - _unit(of_b.float())).pow(2)
             total = total + (head * squared).sum(dim=1).mean(dim=(1, 2))
         return total
