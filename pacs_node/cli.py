@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,9 +28,7 @@ app = typer.Typer(
     "3 model or runtime, 4 may work later, 70 a mistake in pacs-node, 130 interrupted.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the settings.")
-train_app = typer.Typer(no_args_is_help=True, help="Train the two networks (needs the extra [bold]training[/bold]).")
 app.add_typer(config_app, name="config")
-app.add_typer(train_app, name="train")
 
 Config = Annotated[
     Path | None,
@@ -207,79 +205,120 @@ def config_reference() -> None:
     _leave(reference())
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the training; continued if it exists.")]
-Preset = Annotated[str, typer.Option("--preset", help="default, paper, tiny, or the path of a TOML file.")]
-People = Annotated[int, typer.Option("--people", min=1, help="Phantoms that are drawn.")]
-PairCount = Annotated[int, typer.Option("--pairs", min=1, help="Pairs of radiographs with and without bone.")]
-Framings = Annotated[int, typer.Option("--framings", min=1, help="Random framings of pairs that are encoded.")]
-Radiographs = Annotated[
-    Path | None, typer.Option("--radiographs", help="Folder of real PNG or JPEG radiographs without twins.")
-]
-RealPairs = Annotated[
-    Path | None, typer.Option("--validate", help="Folder of real pairs to look at; never trained on.")
-]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Of the whole training; else the preset's.")]
-Minutes = Annotated[float | None, typer.Option("--minutes", min=0.0, help="Stop after this time; go on later.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything random in training.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Batches that are computed at the same time.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Start at step 0 again.")]
-
-
-@train_app.command(
-    "autoencoder",
-    epilog=f"{EXAMPLES}pacs-node train autoencoder runs/first\n\n"
-    "pacs-node train autoencoder runs/first --radiographs cxr/ --minutes 60",
+@app.command(
+    epilog=f"{EXAMPLES}pacs-node train autoencoder -o runs/first\n\n"
+    "pacs-node train autoencoder -o runs/first --radiographs cxr/ --minutes 60\n\n"
+    "pacs-node train diffusion -o runs/first --validate pairs/\n\n"
+    "pacs-node train all -o runs/own --data ingested/ --preset default\n\n"
+    "torchrun --standalone --nproc-per-node 4 -m pacs_node train diffusion -o runs/own --data ingested/",
 )
-def train_autoencoder(
-    run: RunFolder,
-    preset: Preset = "default",
-    people: People = 300,
-    pairs: PairCount = 2000,
-    radiographs: Radiographs = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
+def train(
+    stage: Annotated[
+        Literal["autoencoder", "diffusion", "control", "all"],
+        typer.Argument(
+            metavar="STAGE",
+            help="[bold]autoencoder[/bold] (image to latents and back), then [bold]diffusion[/bold] (the denoiser on "
+            "its latents); [bold]control[/bold] (a one-pass U-Net to compare with); or [bold]all[/bold].",
+        ),
+    ],
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The same as -o RUN.", show_default=False)] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="RUN", help="Folder of the training; gone on with if it exists."),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="default, paper, tiny, or the path of a TOML file.")
+    ] = "default",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", help="Pairs of pacs-node ingest, or pairs/ of another RUN; repeatable; else pairs are simulated."
+        ),
+    ] = None,
+    radiographs: Annotated[
+        Path | None, typer.Option("--radiographs", help="Real PNG or JPEG radiographs without twins (autoencoder).")
+    ] = None,
+    validate: Annotated[
+        Path | None, typer.Option("--validate", help="Folder of real pairs to look at; never trained on.")
+    ] = None,
+    people: Annotated[int, typer.Option("--people", min=1, help="Phantoms that are drawn.")] = 300,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs that are formed of them.")] = 2000,
+    framings: Annotated[int, typer.Option("--framings", min=1, help="Random framings that are encoded.")] = 3000,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of each stage; else the preset's.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.0, help="Stop after this; go on later.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Images at once; else the preset's.")] = None,
+    accumulate: Annotated[int | None, typer.Option("--accumulate", min=1, help="Batches averaged into a step.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Batches computed at once, by threads.")] = 1,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto: a GPU where there is one.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random in training.")] = 0,
     *,
-    restart: Restart = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start at step 0 again.")] = False,
     json: Json = False,
 ) -> None:
-    """Simulate pairs where RUN has none, and train the first stage: image to latents and back."""
-    from pacs_node.commands.train import Order
-    from pacs_node.commands.train import run as train
+    """Train the networks, from simulated pairs or your own (needs the extra [bold]training[/bold]).
 
-    limits = {"max_steps": steps, "max_minutes": minutes, "seed": seed, "workers": workers, "resume": not restart}
-    order = Order(run, preset, ("autoencoder",), (people, pairs, 1), radiographs, None, limits)
-    _leave(train(order, as_json=json))
+    The same command goes on where it was stopped, killed or cut off. Progress: bar, RUN/STAGE/sheets, TensorBoard.
+    """
+    from pacs_node.commands.train import Order, run_folder
+    from pacs_node.commands.train import run as carry_out
+
+    limits = {"max_steps": steps, "max_minutes": minutes, "batch": batch, "accumulate": accumulate, "seed": seed}
+    limits |= {"workers": workers, "device": device, "resume": not restart}
+    folders = tuple(data or ()), radiographs, validate
+    order = Order(run_folder(run, output), preset, stage, (people, pairs, framings), folders, limits)
+    _leave(carry_out(order, as_json=json))
 
 
-@train_app.command(
-    "diffusion",
-    epilog=f"{EXAMPLES}pacs-node train diffusion runs/first\n\n"
-    "pacs-node train diffusion runs/first --validate pairs/ --minutes 60",
+@app.command(
+    epilog=f"{EXAMPLES}pacs-node evaluate --pairs pairs/ -o report\n\n"
+    "pacs-node evaluate --bundle my-bundle --pairs ingested/ --split test --control runs/first/control -o report\n\n"
+    "pacs-node evaluate --choose runs/first --choose runs/second --pairs pairs/"
 )
-def train_diffusion(
-    run: RunFolder,
-    preset: Preset = "default",
-    people: People = 300,
-    pairs: PairCount = 2000,
-    framings: Framings = 3000,
-    validate: RealPairs = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
-    seed: Seed = 0,
-    workers: Workers = 1,
+def evaluate(
+    pairs: Annotated[
+        Path, typer.Option("--pairs", help="Folder of real pairs NAME_cxr.* and NAME_soft.*, or an ingested one.")
+    ],
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.md and evaluation.json.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="One more page, with tables and without pictures.")
+    ] = None,
+    steps: Annotated[str, typer.Option("--steps", help="Network evaluations to try; 1000 takes long.")] = "1,2,4,10,50",
+    control: Annotated[
+        Path | None, typer.Option("--control", help="Checkpoint of the one-pass U-Net, or the run that holds it.")
+    ] = None,
+    radiographs: Annotated[
+        Path | None, typer.Option("--radiographs", help="Folder of radiographs without twins; the last 30 are used.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Of an ingested folder: train, validation or test.")
+    ] = None,
+    choose: Annotated[
+        list[Path] | None,
+        typer.Option("--choose", help="Rank the checkpoints of this training run instead; repeatable."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
     *,
-    restart: Restart = False,
+    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="The perceptual distance takes seconds a row.")] = True,
     json: Json = False,
 ) -> None:
-    """Train the second stage: the denoiser, on latents of the autoencoder in the same RUN."""
-    from pacs_node.commands.train import Order
-    from pacs_node.commands.train import run as train
+    """Measure a bundle on real pairs, beside the input, the best tone curve, a control and the truth.
 
-    limits = {"max_steps": steps, "max_minutes": minutes, "seed": seed, "workers": workers, "resume": not restart}
-    order = Order(run, preset, ("diffusion",), (people, pairs, framings), None, validate, limits)
-    _leave(train(order, as_json=json))
+    Everything goes through the service's own pipeline. docs/evaluation_guide.md says how to read the figures.
+    """
+    from pacs_node.commands.evaluate import Order, one_of, parse_steps
+    from pacs_node.commands.evaluate import run as carry_out
+    from pacs_node.config import Device
+
+    which = one_of("split", split, ("train", "validation", "test")) if split else None
+    where = Device(one_of("device", device, tuple(Device)))
+    order = Order(bundle, pairs, which, parse_steps(steps), control, radiographs, output, markdown, lpips, where, threads)
+    _leave(carry_out(order, tuple(choose or ()), as_json_document=json))
 
 
 def _leave(code: int) -> None:

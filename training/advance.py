@@ -21,7 +21,7 @@ from training.checkpoint import (
     save_state,
     save_weights,
 )
-from training.parallel import World, choose_device
+from training.parallel import DeviceError, World, choose_device
 from training.preset import Optimisation
 from training.stage import Run, Scores, Stage, TrainingError
 
@@ -72,7 +72,7 @@ class Training:
     def __init__(self, stage: Stage, run: Run, world: World) -> None:
         self.stage, self.folder, self.workers, self.world = stage, run.folder, run.workers, world
         if world.size > 1 and run.workers > 1:
-            raise TrainingError("several processes and --workers do not go together: take --accumulate instead")
+            raise DeviceError("several processes and --workers do not go together: take --accumulate instead")
         self.device = choose_device(run.device)
         stage.model.to(self.device)
         self.average = copy.deepcopy(stage.model).eval().requires_grad_(False)

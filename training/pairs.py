@@ -82,6 +82,7 @@ class PairShards:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
         if not self.shards:
             raise FileNotFoundError(f"no shard of pairs in {folder}")

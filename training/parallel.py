@@ -13,10 +13,14 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["World", "choose_device", "current_world", "joined"]
+__all__ = ["DeviceError", "World", "choose_device", "current_world", "joined"]
 
 # One process simulates, encodes and validates while the others wait: hours are nothing unusual.
 PATIENCE = timedelta(days=7)
+
+
+class DeviceError(Exception):
+    """The device that was asked for is not there, or is not used like this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,23 @@ def choose_device(name: str) -> torch.device:
     Parameters
     ----------
     name : as `torch.device` takes it; `auto` is CUDA where there is one, and under `torchrun` this process's own GPU.
+
+    Raises
+    ------
+    DeviceError
+        There is no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"{name} is no device: cpu, cuda, cuda:1 or auto") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"there is no {name} here, but {torch.cuda.device_count()} GPUs: take --device auto")
+    return device
 
 
 @contextmanager

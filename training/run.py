@@ -24,6 +24,7 @@ from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
 from training.pairs import PairShards, form_shards
 from training.parallel import current_world
+from training.perceptual import find_weights
 from training.preset import Optimisation, Preset
 from training.radiographs import Radiographs
 from training.simulate.cache import AnatomyCache, write_cache
@@ -100,6 +101,8 @@ def train(
     ------
     ConfigError
         A folder of pairs cannot be used.
+    PerceptualWeightsError
+        The preset asks for a perceptual loss, and its weights are not to be found.
     TrainingError, CheckpointError
         The loss is not finite; a batch does not fit into memory; an earlier state is damaged or of other sizes; the
         autoencoder is missing, or the latents are not its own.
@@ -142,8 +145,10 @@ def _in_order(work: Callable[[], Gathered]) -> Gathered:
 
 
 def _check_earlier(plan: _Plan, stages: tuple[StageName, ...], *, resume: bool) -> None:
-    """See that what was trained before fits the preset, before time goes into simulating."""
+    """See that all is there and that what was trained before fits the preset, before time goes into simulating."""
     preset = plan.preset
+    if "autoencoder" in stages and preset.autoencoder_training.perceptual:
+        find_weights()
     for stage, config in (
         ("autoencoder", preset.autoencoder),
         ("diffusion", preset.denoiser),

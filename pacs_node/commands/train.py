@@ -1,4 +1,4 @@
-"""`pacs-node train ...`: simulated pairs, the autoencoder, the denoiser; each goes on where it was stopped."""
+"""`pacs-node train ...`: pairs, the autoencoder, the denoiser, the control; each goes on where it was stopped."""
 
 import errno
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import UnidentifiedImageError
 
@@ -14,11 +14,13 @@ from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.terminal import print_json, say, stdout
 from pacs_node.errors import ConfigError, DiskFull, ModelError
 from training.checkpoint import CheckpointError
-from training.loop import TrainingError
+from training.loop import Outcome, OutOfMemory, TrainingError
+from training.parallel import DeviceError, joined
+from training.perceptual import PerceptualWeightsError
 from training.preset import PresetError, load_preset
-from training.run import Amounts, Sources, StageName, train
+from training.run import STAGES, Amounts, Sources, StageName, train
 
-__all__ = ["Order", "run"]
+__all__ = ["Order", "run", "run_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,48 +29,78 @@ class Order:
 
     Attributes
     ----------
-    folder : of the run; gets `anatomy/ pairs/ autoencoder/ latents/ diffusion/`.
+    folder : of the run; gets `anatomy/ pairs/ autoencoder/ latents/ diffusion/ control/`.
     preset : name of a shipped preset, or path of a TOML file.
-    limits : fields of `training.loop.Run`; what is None keeps its default.
+    amounts : people, pairs, framings.
+    folders : of pairs to train on, of radiographs without twins, of real pairs to look at.
+    limits : of `training.run.train`; what is None keeps its default.
     """
 
     folder: Path
     preset: str
-    stages: tuple[StageName, ...]
-    amounts: tuple[int, int, int]  # people, pairs, framings
-    radiographs: Path | None
-    real_pairs: Path | None
+    stage: StageName | Literal["all"]
+    amounts: tuple[int, int, int]
+    folders: tuple[tuple[Path, ...], Path | None, Path | None]
     limits: dict[str, Any]
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """In the order in which they need each other."""
+        return STAGES if self.stage == "all" else (self.stage,)
+
+
+def run_folder(argument: Path | None, option: Path | None) -> Path:
+    """The folder of the run, which is named once.
+
+    Raises
+    ------
+    ConfigError
+        It is not named, or twice.
+    """
+    if argument is not None and option is not None:
+        raise ConfigError(f"the run is named twice, {argument} and -o {option}: take one of them")
+    folder = argument or option
+    if folder is None:
+        raise ConfigError("name the folder of the training: -o RUN")
+    return folder
 
 
 def run(order: Order, *, as_json: bool) -> int:
     """Train, and say how each stage ended; 130 when Ctrl-C or SIGTERM stopped it, else 0.
 
+    Under `torchrun` the first process alone says anything.
+
     Raises
     ------
     ConfigError
-        The preset, a folder of images or an earlier checkpoint cannot be used.
+        The preset, a folder of images or an earlier checkpoint cannot be used, or a batch does not fit into memory.
     ModelError
         The loss is not finite.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    limits = {key: value for key, value in order.limits.items() if value is not None}
-    for folder in (order.radiographs, order.real_pairs):
+    pairs, radiographs, real_pairs = order.folders
+    for folder in (*pairs, radiographs, real_pairs):
         if folder is not None and not folder.is_dir():  # said now, not after the simulation
             raise ConfigError(f"there is no folder {folder}")
-    with _told(order.folder):
+    with _told(order.folder), joined(order.limits["device"]) as world:
+        logging.basicConfig(level=logging.INFO if world.leads else logging.WARNING, format="%(message)s")
         outcomes = train(
             load_preset(order.preset),
             order.folder,
             order.stages,
-            sources=Sources(order.radiographs, order.real_pairs),
+            sources=Sources(radiographs, real_pairs, pairs),
             amounts=Amounts(*order.amounts),
             quiet=as_json,
-            **limits,
+            **{key: value for key, value in order.limits.items() if value is not None},
         )
+    if world.leads:
+        _report(order.stages, outcomes, as_json=as_json)
+    return ExitCode.INTERRUPTED if any(outcome.ending == "stopped" for outcome in outcomes) else ExitCode.DONE
+
+
+def _report(stages: Sequence[StageName], outcomes: Sequence[Outcome], *, as_json: bool) -> None:
     ended = [
         {"stage": stage, "ending": outcome.ending, "step": outcome.step, "folder": str(outcome.folder)}
-        for stage, outcome in zip(order.stages, outcomes, strict=False)  # none after one that did not finish
+        for stage, outcome in zip(stages, outcomes, strict=False)  # none after one that did not finish
     ]
     if as_json:
         print_json(ended)
@@ -76,7 +108,6 @@ def run(order: Order, *, as_json: bool) -> int:
         _show(ended)
     if any(outcome.ending != "finished" for outcome in outcomes):
         say("the same command goes on from there")
-    return ExitCode.INTERRUPTED if any(outcome.ending == "stopped" for outcome in outcomes) else ExitCode.DONE
 
 
 def _show(ended: Sequence[dict[str, Any]]) -> None:
@@ -93,7 +124,7 @@ def _told(run_folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:  # while simulating; between two steps it is no error
         say("interrupted; the same command goes on from there")
         raise
-    except (PresetError, CheckpointError) as error:
+    except (PresetError, CheckpointError, PerceptualWeightsError, OutOfMemory, DeviceError) as error:
         raise ConfigError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ConfigError(f"{error}; the folders of pictures hold PNG and JPEG only") from error
@@ -103,4 +134,4 @@ def _told(run_folder: Path) -> Iterator[None]:
         told = f"{error.filename} cannot be used: {error.strerror}" if error.filename else str(error)
         raise ConfigError(told) from error
     except TrainingError as error:
-        raise ModelError(f"{error}; take a lower learning_rate in a preset of your own, and go on") from error
+        raise ModelError(str(error)) from error
