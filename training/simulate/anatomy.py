@@ -21,6 +21,7 @@ __all__ = ["BONE_LAYERS", "Anatomy", "draw_anatomy", "load_anatomy", "save_anato
 
 BONE_LAYERS = ("ribs", "spine", "girdle")
 STEPS = 65535  # of the stored 16-bit maps
+AIR_STEPS = 1000  # a cm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +34,15 @@ class Anatomy:
     bones : (3, size, size) float32, g/cm2 of mineralised bone: ribs with sternum, spine, shoulder girdle.
     lungs : (size, size) bool, the lungs not covered by heart or diaphragm.
     seed : what it was drawn from.
+    air : (size, size) float32, cm of lung along the ray, where disease and devices are still to be drawn (`dress`);
+        None where they are there already.
     """
 
     soft: FloatArray
     bones: FloatArray
     lungs: NDArray[np.bool_]
     seed: int
+    air: FloatArray | None = None
 
     @property
     def size(self) -> int:
@@ -96,6 +100,7 @@ def save_anatomy(anatomy: Anatomy, path: Path) -> None:
             lungs=np.packbits(anatomy.lungs, axis=1),
             scale=np.array([top_soft, top_bone]),
             seed=np.array(anatomy.seed),
+            **({} if anatomy.air is None else {"air": np.round(anatomy.air * AIR_STEPS).astype(np.uint16)}),
         )
     temporary.replace(path)
 
@@ -107,4 +112,5 @@ def load_anatomy(path: Path) -> Anatomy:
         soft = stored["soft"].astype(np.float32) * scale[0]
         bones = stored["bones"].astype(np.float32) * scale[1]
         lungs = np.unpackbits(stored["lungs"], axis=1, count=soft.shape[1]).astype(bool)
-        return Anatomy(soft, bones, lungs, int(stored["seed"]))
+        air = stored["air"].astype(np.float32) / np.float32(AIR_STEPS) if "air" in stored else None
+        return Anatomy(soft, bones, lungs, int(stored["seed"]), air)

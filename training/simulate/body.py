@@ -5,7 +5,7 @@ import numpy as np
 from training.simulate.canvas import Canvas, FloatArray, RealArray, fractal_noise
 from training.simulate.habitus import Habitus
 
-__all__ = ["draw_body"]
+__all__ = ["draw_body", "draw_breasts", "draw_folds"]
 
 MUSCLE_DENSITY, FAT_DENSITY = 1.06, 0.95  # g/cm3 (ICRU 44)
 
@@ -21,8 +21,8 @@ def draw_body(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatAr
     thickness = solid ** np.float32(1 / 5)
     thickness += _pectorals(rng, who, x, y) * (thickness > 0.5)
     if who.female:
-        thickness += _breasts(rng, who, x, y) * np.clip(thickness, 0, 1)
-    thickness += _folds(rng, who, x, y) * (thickness > 0.5)
+        thickness += draw_breasts(rng, who, x, y) * np.clip(thickness, 0, 1)
+    thickness += draw_folds(rng, who, x, y) * (thickness > 0.5)
     per_cm = 1 / canvas.pixel_cm
     fat = np.clip(0.25 + 0.5 * who.fat + 0.05 * fractal_noise(rng, canvas.size, 3.8, 9 * per_cm), 0, 1)
     bundles = fractal_noise(rng, canvas.size, 2.2, 2.5 * per_cm) * 0.012 + _striae(rng, canvas) * 0.02
@@ -77,7 +77,8 @@ def _pectorals(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatAr
     return total
 
 
-def _breasts(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
+def draw_breasts(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Thickness (size, size) in cm of both breasts."""
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     size = float(rng.uniform(0.75, 1.15)) + 0.35 * who.fat
     drop = float(rng.normal(16.5, 1.8)) * who.scale
@@ -91,8 +92,8 @@ def _breasts(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArra
     return total
 
 
-def _folds(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Skin folds: an edge on one side, fading on the other; more of them on a bedside radiograph."""
+def draw_folds(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Skin folds: an edge on one side, fading on the other; more of them on a bedside radiograph; cm."""
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for _ in range(int(rng.poisson(1.6 if who.supine else 0.6))):
         angle = float(rng.normal(np.pi / 2, 0.45)) * float(rng.choice([-1, 1]))

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from training.simulate.canvas import FloatArray, RealArray
 
-__all__ = ["Warp", "add_marker", "black_borders", "box_of", "draw_warp", "fit_box", "resample"]
+__all__ = ["Box", "Warp", "add_marker", "black_borders", "box_of", "draw_warp", "resample"]
 
 Box = tuple[float, float, float, float]  # centre row, centre column, half height, half width, as shares of the side
 
@@ -22,20 +22,40 @@ class Warp:
     columns: RealArray
 
 
-def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0) -> Warp:
-    """A random view: mirrored or not, zoomed, stretched, turned, moved and gently bent."""
+def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0, lungs: Box | None = None) -> Warp:
+    """A random view: zoomed, stretched, turned, moved and gently bent; seldom mirrored, as one in fifty films is.
+
+    ``lungs`` is the box that the picture is framed around: most radiographs show both lungs whole. ``strength`` below
+    1 draws a slight change of the view instead.
+    """
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size - 0.5).astype(np.float32)
     v, u = axis[:, None], axis[None, :]
     angle = float(rng.normal(0, 0.035)) * strength
-    zoom = float(rng.uniform(0.64, 0.94)) if strength == 1 else float(np.exp(rng.normal(0, 0.05)))
     stretch = float(np.exp(rng.normal(0, 0.045)))
-    flip = -1.0 if rng.random() < 0.5 and strength == 1 else 1.0
+    zoom, middle = _framed(rng, lungs) if strength == 1 and lungs else _anywhere(rng, strength)
+    flip = -1.0 if rng.random() < 0.02 and strength == 1 else 1.0
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    slack = max(1 - zoom, 0.02) / 2
-    rows = np.float32(zoom * stretch) * (c * v - s * u) + np.float32(0.5 + rng.uniform(-0.9, 0.9) * slack * strength)
-    columns = np.float32(zoom / stretch * flip) * (c * u + s * v)
-    columns = columns + np.float32(0.5 + rng.uniform(-0.9, 0.9) * slack * strength)
+    rows = np.float32(zoom * stretch) * (c * v - s * u) + np.float32(middle[0])
+    columns = np.float32(zoom / stretch * flip) * (c * u + s * v) + np.float32(middle[1])
     return Warp(rows + _bend(rng, u, v, strength), columns + _bend(rng, u, v, strength))
+
+
+def _anywhere(rng: np.random.Generator, strength: float) -> tuple[float, tuple[float, float]]:
+    zoom = float(rng.uniform(0.64, 0.94)) if strength == 1 else float(np.exp(rng.normal(0, 0.05)))
+    slack = max(1 - zoom, 0.02) / 2 * strength
+    return zoom, (0.5 + float(rng.uniform(-0.9, 0.9)) * slack, 0.5 + float(rng.uniform(-0.9, 0.9)) * slack)
+
+
+def _framed(rng: np.random.Generator, lungs: Box) -> tuple[float, tuple[float, float]]:
+    """Share of the source's side that is seen, and its middle: the lungs fill 70 to 100 % of width or height."""
+    row, column, half_height, half_width = lungs
+    fills = float(rng.uniform(0.7, 1.0))
+    zoom = float(np.clip(2 * max(half_height * 1.08, half_width) / fills, 0.45, 1.0))
+    free = max(zoom / 2 - half_height, 0.0), max(zoom / 2 - half_width, 0.0)
+    low = float(rng.normal(0.15, 0.4)) * free[0]  # more is seen below the lungs than above them
+    room = max(0.5 - zoom / 2, 0.0)  # nothing is known beyond the source's edges
+    aside = column + float(rng.normal(0, 0.3)) * free[1]
+    return zoom, (float(np.clip(row + low, 0.5 - room, 0.5 + room)), float(np.clip(aside, 0.5 - room, 0.5 + room)))
 
 
 def _bend(rng: np.random.Generator, u: FloatArray, v: FloatArray, strength: float) -> FloatArray:
@@ -66,13 +86,6 @@ def box_of(mask: NDArray[np.bool_]) -> Box:
         float(rows[-1] - rows[0]) / 2 / n,
         float(columns[-1] - columns[0]) / 2 / n,
     )
-
-
-def fit_box(warp: Warp, seen: Box, source: Box) -> Warp:
-    """The same view of another person, moved and scaled so that the one's lungs lie where the other's are."""
-    rows = (warp.rows - np.float32(seen[0])) * np.float32(source[2] / seen[2]) + np.float32(source[0])
-    columns = (warp.columns - np.float32(seen[1])) * np.float32(source[3] / seen[3]) + np.float32(source[1])
-    return Warp(rows.astype(np.float32), columns.astype(np.float32))
 
 
 def black_borders(rng: np.random.Generator, size: int) -> FloatArray:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.simulate.align import outline, walk_over
 from training.simulate.anatomy import Anatomy, draw_anatomy
 from training.simulate.canvas import FloatArray
 from training.simulate.display import develop, draw_chain
-from training.simulate.frame import Warp, add_marker, black_borders, box_of, draw_warp, fit_box, resample
+from training.simulate.dress import dress
+from training.simulate.frame import Warp, add_marker, black_borders, box_of, draw_warp, resample
 from training.simulate.imaging import draw_exposure, expose
 
 __all__ = ["SimulatedPair", "form_pair", "simulate_pair"]
@@ -44,10 +46,12 @@ def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int
     The view, the density of the bones, the exposure and the display chain are drawn from ``rng``. ``size`` is divided
     by 64 for the speed of wide blurs; other sizes work, slower.
     """
-    warp = draw_warp(rng, size)
+    own = bones is body
+    body = dress(body, rng)
+    warp = draw_warp(rng, size, lungs=box_of(body.lungs))
     soft = resample(body.soft, warp)
     lungs = resample(body.lungs.astype(np.float32), warp) > 0.5
-    bone = _bone(body, bones, warp, rng, size)
+    bone = _bone(bones, warp if own else _mixed_view(body, bones, warp, rng), rng)
     patient = soft > 1.0
     bone *= patient
     log_cxr, log_soft = expose(soft, bone, draw_exposure(rng, size), rng)
@@ -59,16 +63,19 @@ def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int
     return SimulatedPair(cxr.astype(np.float32), twin.astype(np.float32), lungs & (keep > 0), body.seed)
 
 
-def _bone(body: Anatomy, bones: Anatomy, warp: Warp, rng: np.random.Generator, size: int) -> FloatArray:
+def _bone(bones: Anatomy, warp: Warp, rng: np.random.Generator) -> FloatArray:
     """Areal density of the bones (size, size) in g/cm2, now and then with a layer missing, or all."""
     factors = np.exp(rng.normal(0, 0.1, 3)) * np.exp(rng.normal(0, 0.18))
     factors *= rng.random(3) > 0.03
     if rng.random() < 0.04:
         factors[:] = 0
-    layer = np.einsum("k,kij->ij", factors.astype(np.float32), bones.bones)
-    if bones is not body:
-        warp = fit_box(warp, box_of(body.lungs), box_of(bones.lungs))
-        bend = draw_warp(rng, size, strength=0.5)
-        axis = (np.arange(size, dtype=np.float32) + 0.5) / size
-        warp = Warp(warp.rows + 0.5 * (bend.rows - axis[:, None]), warp.columns + 0.5 * (bend.columns - axis[None, :]))
-    return resample(layer, warp)
+    return resample(np.einsum("k,kij->ij", factors.astype(np.float32), bones.bones), warp)
+
+
+def _mixed_view(body: Anatomy, bones: Anatomy, warp: Warp, rng: np.random.Generator) -> Warp:
+    """Where to look for another's bones: in the same outline of the lungs, a little to the side."""
+    size = len(warp.rows)
+    laid = walk_over(warp, outline(body.lungs), outline(bones.lungs))
+    bend = draw_warp(rng, size, strength=0.5)
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+    return Warp(laid.rows + 0.4 * (bend.rows - axis[:, None]), laid.columns + 0.4 * (bend.columns - axis[None, :]))
