@@ -12,20 +12,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.layers import Downsample, ResidualBlock, Upsample, conv
+from model.vqvae import vqvae_decoder, vqvae_encoder
 
 __all__ = ["Autoencoder", "AutoencoderConfig", "VectorQuantizer"]
 
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderConfig:
-    """Sizes. Downsampling r is ``patch * 2 ** (len(channels) - 1)``.
+    """Sizes. Downsampling r is ``patch * 2 ** (len(channels) - 1)``, or ``2 ** len(channels)`` of a `vqvae`.
 
     Attributes
     ----------
-    patch : rows and columns that the stem packs into one position.
-    channels : width of each level, finest first; each doubles or keeps the one before it.
+    patch : rows and columns that the stem packs into one position; a `vqvae` has no such stem.
+    channels : width of each level, finest first; in `residual` each doubles or keeps the one before it.
     blocks : residual blocks of each level, in the encoder and again in the decoder.
     bottleneck : `continuous`, or `vq` with a codebook of ``codes`` entries.
+    architecture : `residual` is cheap and resamples without loss; `vqvae` is the published one, see `model.vqvae`.
+    unit_width : channels inside a residual unit of a `vqvae`.
+    standardised : whether latents leave with mean 0 and deviation 1 per channel; the published ones do not.
     """
 
     patch: int = 4
@@ -34,10 +38,15 @@ class AutoencoderConfig:
     latent_channels: int = 4
     bottleneck: Literal["continuous", "vq"] = "continuous"
     codes: int = 256
+    architecture: Literal["residual", "vqvae"] = "residual"
+    unit_width: int = 512
+    standardised: bool = True
 
     @property
     def downsampling(self) -> int:
         """Rows of the image per row of the latents."""
+        if self.architecture == "vqvae":
+            return int(2 ** len(self.channels))
         return int(self.patch * 2 ** (len(self.channels) - 1))
 
 
@@ -85,6 +94,24 @@ class VectorQuantizer(nn.Module):
         self.codebook[used] = self.sums[used] / self.counts[used, None]
 
 
+def _residual_encoder(config: AutoencoderConfig) -> nn.Sequential:
+    widths = config.channels
+    layers: list[nn.Module] = [nn.PixelUnshuffle(config.patch), conv(config.patch**2, widths[0])]
+    for level, (width, blocks) in enumerate(zip(widths, config.blocks, strict=True)):
+        layers += [Downsample(widths[level - 1], width)] if level else []
+        layers += [ResidualBlock(width) for _ in range(blocks)]
+    return nn.Sequential(*layers, nn.SiLU(), conv(widths[-1], config.latent_channels))
+
+
+def _residual_decoder(config: AutoencoderConfig) -> nn.Sequential:
+    widths = config.channels
+    layers: list[nn.Module] = [conv(config.latent_channels, widths[-1])]
+    for level in range(len(widths) - 1, -1, -1):
+        layers += [ResidualBlock(widths[level]) for _ in range(config.blocks[level])]
+        layers += [Upsample(widths[level], widths[level - 1])] if level else []
+    return nn.Sequential(*layers, nn.SiLU(), conv(widths[0], config.patch**2), nn.PixelShuffle(config.patch))
+
+
 class Autoencoder(nn.Module):
     """Encoder, bottleneck, decoder.
 
@@ -99,18 +126,12 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        widths, latents = config.channels, config.latent_channels
-        pixels = config.patch**2
-        encoder: list[nn.Module] = [nn.PixelUnshuffle(config.patch), conv(pixels, widths[0])]
-        for level, (width, blocks) in enumerate(zip(widths, config.blocks, strict=True)):
-            encoder += [Downsample(widths[level - 1], width)] if level else []
-            encoder += [ResidualBlock(width) for _ in range(blocks)]
-        self.encoder = nn.Sequential(*encoder, nn.SiLU(), conv(widths[-1], latents))
-        decoder: list[nn.Module] = [conv(latents, widths[-1])]
-        for level in range(len(widths) - 1, -1, -1):
-            decoder += [ResidualBlock(widths[level]) for _ in range(config.blocks[level])]
-            decoder += [Upsample(widths[level], widths[level - 1])] if level else []
-        self.decoder = nn.Sequential(*decoder, nn.SiLU(), conv(widths[0], pixels), nn.PixelShuffle(config.patch))
+        latents = config.latent_channels
+        if config.architecture == "vqvae":
+            sizes = config.channels, config.blocks, config.unit_width, latents
+            self.encoder, self.decoder = vqvae_encoder(*sizes), vqvae_decoder(*sizes)
+        else:
+            self.encoder, self.decoder = _residual_encoder(config), _residual_decoder(config)
         self.quantizer = VectorQuantizer(config.codes, latents) if config.bottleneck == "vq" else None
         self.register_buffer("latent_mean", torch.zeros(latents, 1, 1))
         self.register_buffer("latent_std", torch.ones(latents, 1, 1))
@@ -147,6 +168,8 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def set_statistics(self, raw_latents: Tensor) -> None:
-        """Take mean and deviation per channel from a sample of raw latents (N, C, h, w)."""
+        """Take mean and deviation per channel from a sample of raw latents (N, C, h, w), if they are standardised."""
+        if not self.config.standardised:
+            return
         self.latent_mean.copy_(raw_latents.mean(dim=(0, 2, 3))[:, None, None])
         self.latent_std.copy_(raw_latents.std(dim=(0, 2, 3)).clamp_min(1e-6)[:, None, None])

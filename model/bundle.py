@@ -63,7 +63,7 @@ class ClippingSpec(_Record):
 class FusionSpec(_Record):
     """How the bone layer reaches native resolution."""
 
-    strength: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the layer that is subtracted
+    strength: Annotated[float, Field(gt=0, le=2)] = 1.0  # of the layer that is subtracted; losses shrink what is unsure
     highpass_px: Annotated[float, Field(ge=0)] = 0.0  # Gaussian sigma on the model grid; 0 keeps all frequencies
 
 
@@ -96,6 +96,9 @@ class ModelSpec(_Record):
     sampler: SamplerName = "ddim"
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the noise that `ddim` draws anew in each step
     steps: Annotated[int, Field(ge=1, le=1000)] = 4
+    views: Annotated[int, Field(ge=1, le=4)] = (
+        1  # of one image whose layers are averaged; see `pacs_node.imaging.views`
+    )
     clipping: ClippingSpec = ClippingSpec()
     fusion: FusionSpec = FusionSpec()
     network: NetworkSpec = NetworkSpec()

@@ -6,9 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Attention", "Downsample", "ResidualBlock", "TimeEmbedding", "TimedBlock", "Upsample", "conv", "zero_conv"]
+__all__ = [
+    "GROUPS",
+    "Attention",
+    "Downsample",
+    "ResidualBlock",
+    "TimeEmbedding",
+    "TimedBlock",
+    "Upsample",
+    "conv",
+    "group_norm",
+    "zero_conv",
+]
 
-GROUPS = 8
+GROUPS = 8  # of a normalisation, where a network does not ask for more
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
@@ -23,6 +34,11 @@ def zero_conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def group_norm(channels: int, groups: int = GROUPS) -> nn.GroupNorm:
+    """Normalisation of ``groups`` groups, or of as many as divide both numbers."""
+    return nn.GroupNorm(math.gcd(groups, channels), channels)
 
 
 def _resize_channels(x: Tensor, outputs: int) -> Tensor:
@@ -104,31 +120,32 @@ class TimeEmbedding(nn.Module):
 class TimedBlock(nn.Module):
     """Residual block whose second normalisation the time embedding scales and shifts (Dhariwal & Nichol 2021)."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+    def __init__(self, inputs: int, outputs: int, embedding: int, groups: int = GROUPS) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(GROUPS, inputs)
+        self.norm_in = group_norm(inputs, groups)
         self.first = conv(inputs, outputs)
         self.scale_shift = nn.Linear(embedding, 2 * outputs)
-        self.norm_out = nn.GroupNorm(GROUPS, outputs)
+        self.norm_out = group_norm(outputs, groups)
         self.second = zero_conv(outputs, outputs)
         self.shortcut = nn.Identity() if inputs == outputs else conv(inputs, outputs, kernel=1)
+        self.resample: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(B, inputs, H, W), (B, embedding) -> (B, outputs, H, W)."""
-        h = self.first(functional.silu(self.norm_in(x)))
+        """(B, inputs, H, W), (B, embedding) -> (B, outputs, H, W), or the rows and columns of ``resample``."""
+        h = self.first(self.resample(functional.silu(self.norm_in(x))))
         scale, shift = self.scale_shift(functional.silu(embedding))[:, :, None, None].chunk(2, dim=1)
         h = self.second(functional.silu(self.norm_out(h) * (1 + scale) + shift))
-        out: Tensor = self.shortcut(x) + h
+        out: Tensor = self.shortcut(self.resample(x)) + h
         return out
 
 
 class Attention(nn.Module):
     """Self-attention over all positions, as a residual."""
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, groups: int = GROUPS) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.norm = group_norm(channels, groups)
         self.query_key_value = conv(channels, 3 * channels, kernel=1)
         self.out = zero_conv(channels, channels, kernel=1)
 

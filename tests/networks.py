@@ -7,7 +7,7 @@ from export.to_bundle import Network
 from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.denoiser import Denoiser, DenoiserConfig
 
-__all__ = ["tiny_network"]
+__all__ = ["tiny_network", "tiny_paper_network"]
 
 
 def tiny_network(seed: int = 0) -> Network:
@@ -15,10 +15,32 @@ def tiny_network(seed: int = 0) -> Network:
 
     Layers that start as 0 are filled, so that nothing in the graphs is without effect on the output.
     """
+    return _network(
+        AutoencoderConfig(channels=(16, 32), blocks=(1, 1)),
+        DenoiserConfig(base=16, multipliers=(1, 2), blocks=(1, 1), attention=(1,), heads=2),
+        seed,
+    )
+
+
+def tiny_paper_network(seed: int = 0) -> Network:
+    """The published architectures at their smallest: quantised VQ-VAE and ADM, predicting v."""
+    autoencoder = AutoencoderConfig(
+        channels=(16, 16, 32),
+        blocks=(2, 2, 2),
+        bottleneck="vq",
+        codes=32,
+        architecture="vqvae",
+        unit_width=32,
+        standardised=False,
+    )
+    sizes = {"base": 16, "multipliers": (1, 1, 2), "blocks": (2, 2, 2), "attention": (1, 2), "heads": 2}
+    return _network(autoencoder, DenoiserConfig(**sizes, prediction="v", architecture="adm"), seed)  # type: ignore[arg-type]
+
+
+def _network(compression: AutoencoderConfig, diffusion: DenoiserConfig, seed: int) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        autoencoder = Autoencoder(AutoencoderConfig(channels=(16, 32), blocks=(1, 1)))
-        denoiser = Denoiser(DenoiserConfig(base=16, multipliers=(1, 2), blocks=(1, 1), attention=(1,), heads=2))
+        autoencoder, denoiser = Autoencoder(compression), Denoiser(diffusion)
         _fill_zeros(autoencoder)
         _fill_zeros(denoiser)
         with torch.no_grad():

@@ -116,14 +116,15 @@ def test_the_posterior_of_the_bridge_is_that_of_brownian_motion() -> None:
 def test_without_noise_any_number_of_steps_finds_a_known_image(process: Process, steps: int) -> None:
     still = replace(process, noise=0.0)
     soft = draw_noise(3, SHAPE, 0.0)
-    for prediction in ("x0", "v"):
+    predictions: tuple[Prediction, ...] = ("x0", "v")
+    for prediction in predictions:
         seen: list[Any] = []
 
         def predict(x_t: Any, t: float, prediction: str = prediction, seen: list[Any] = seen) -> Any:
             seen.append(x_t)
             return soft if prediction == "x0" else (x_t - soft) / np.float32(t)
 
-        recipe = Recipe(prediction, UNCLIPPED, still, eta=1.0)  # type: ignore[arg-type]
+        recipe = Recipe(prediction, UNCLIPPED, still, eta=1.0)
         result = sample(predict, condition(), recipe, steps, seed=1)
         np.testing.assert_allclose(result, soft, atol=2e-6)  # float32
         np.testing.assert_array_equal(seen[0], condition())
