@@ -2,13 +2,15 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.autoencoder import AutoencoderConfig
-from model.bundle import ClippingSpec, FusionSpec
+from model.bundle import ClippingSpec, FusionSpec, SamplerName
 from model.denoiser import DenoiserConfig
+from model.process import ProcessName, require_compatible
+from model.schedule import ScheduleName
 from training.control_network import ControlConfig
 
 __all__ = [
@@ -67,14 +69,21 @@ class AutoencoderTraining(Optimisation):
 
 
 class DiffusionTraining(Optimisation):
-    """Weights of the denoiser's losses, and how time is drawn."""
+    """The process, weights of the denoiser's losses, and how time is drawn."""
 
+    process: ProcessName = "diffusion"  # or bridge, flow: from the radiograph's latents, see `model.process`
+    schedule: ScheduleName = "cosine"  # of a diffusion
+    path_noise: Weight = 0.1  # of a bridge or flow, in deviations of the latents
+    scaled_condition: bool = False  # times alpha_t in training alone, as the public code does; an ablation
     offset_noise: Weight
     high_noise_share: Annotated[float, Field(ge=0, le=1)]  # share of a batch with t in [.9, 1]; few steps start there
     own_prediction_share: Annotated[float, Field(ge=0, le=1)] = 0.0  # of samples noised from the network's own guess
-    latent: Weight  # error of the latents
+    latent: Weight  # error of the latents, or of noise or v
+    latent_error: Literal["smooth_l1", "mse"] = "smooth_l1"
     decoded: Weight  # error of the decoded bone layer
     sampling_steps: Count
+    sampler: SamplerName = "ddim"
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class ControlTraining(Optimisation):
@@ -107,6 +116,18 @@ class Preset(BaseModel):
     control: ControlConfig = ControlConfig()
     control_training: ControlTraining = ControlTraining()
     fusion: FusionSpec = FusionSpec()  # how the bundle of such a run subtracts its bone layer
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        way = self.diffusion
+        require_compatible(way.process, self.denoiser.prediction, way.sampler, way.eta)
+        if way.own_prediction_share and self.denoiser.prediction != "x0":
+            raise ValueError("own_prediction_share is for a denoiser that predicts x0: set it to 0")
+        if way.scaled_condition and way.process != "diffusion":
+            raise ValueError(
+                "scaled_condition is an ablation of the diffusion: a bridge or flow starts from the condition"
+            )
+        return self
 
 
 def load_preset(name_or_path: str | Path) -> Preset:
