@@ -9,7 +9,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
 
@@ -21,13 +21,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pacs_node.errors import ConfigError
 from pacs_node.imaging.fit import Placement, letterbox, place
 
-__all__ = ["IngestedPairs", "Manifest", "PairRecord", "SourceFacts", "Split", "Tone", "open_pairs"]
+__all__ = ["IngestedPairs", "Manifest", "PairRecord", "SourceFacts", "Split", "Tone", "Unpaired", "open_pairs"]
 
 FloatImage: TypeAlias = NDArray[np.float32]
 Split: TypeAlias = Literal["train", "validation", "test"]
 Tone: TypeAlias = Literal["own", "cxr"]
 Size: TypeAlias = tuple[int, int]
-FORMAT = 1
 NAME = "manifest.json"
 PICTURES = "pairs"
 FULL_SCALE = 65535
@@ -38,11 +37,20 @@ class _Strict(BaseModel):
 
 
 class SourceFacts(_Strict):
-    """What is known about a set: `licence` is None where nobody said."""
+    """What is known about a set.
+
+    Attributes
+    ----------
+    licence : None where nobody said.
+    tone : what `open_pairs` gives of it unless asked otherwise, see `IngestedPairs`.
+    options : of `training.ingest.normalise.Recipe`, as last used.
+    """
 
     title: str
     layout: str
     licence: str | None
+    tone: Tone = "own"
+    options: dict[str, str | int | float | bool | None] = {}
 
 
 class PairRecord(_Strict):
@@ -50,20 +58,22 @@ class PairRecord(_Strict):
 
     Attributes
     ----------
-    pair_id, patient : keyed hashes (HMAC-SHA256) of the pair's place and of the patient; they tell nothing without
-        the key.
+    pair_id, patient : keyed hashes (HMAC-SHA256) of the two files and of the patient; they tell nothing without the
+        key.
     source : key of `Manifest.sources`.
-    split : None when refused.
+    split : None when refused, and as long as an ingest that was interrupted is not finished.
     refused : a reason code, and ``explanation`` one sentence; None when taken.
-    recipe : digest of the options and of both source files; another one means that the pair is made anew.
+    recipe : digest of the options; another one means that the pair is made anew.
     source_sha256, written_sha256 : of the two files read, of the two pictures written; cxr first.
     cxr_size, soft_size : (rows, columns) as delivered.
     cxr_inverted, soft_inverted : whether it was delivered as a negative and turned around.
+    chest_score : how sure that is, 0 to 1 (`training.ingest.polarity.chest_score`); look at those below .4.
     picture : (rows, columns) of the part that both twins cover, in px of the radiograph; letterboxed into the square.
-    matrix : rows of the 2 x 3 affine map from a px of the square to the px of the unregistered twin that lies there.
-    shift_px : mean length of that displacement in px of the square.
-    residual_before_px, residual_px : the displacement that is left between the twins, before and after.
-    similarity : correlation of the twins' structure after registration, -1 to 1.
+    matrix : rows of the 2 x 3 affine map from a place (row, column) on the letterboxed radiograph to the place on the
+        letterboxed twin that shows the same. This and the next three count px of squares of 1024, whatever the size.
+    shift_px : mean length of that displacement.
+    residual_before_px, residual_px : median displacement between pieces of the twins, before and after.
+    similarity, matched_share : correlation of the twins' structure after it, and the share of pieces that match.
     tone_curve : points (soft, cxr) of a monotone curve that brings the twin to the radiograph's tone, in [0, 1].
     """
 
@@ -80,24 +90,35 @@ class PairRecord(_Strict):
     soft_size: Size | None = None
     cxr_inverted: bool = False
     soft_inverted: bool = False
+    chest_score: float | None = None
     picture: Size | None = None
     matrix: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     shift_px: float | None = None
     residual_before_px: float | None = None
     residual_px: float | None = None
     similarity: float | None = None
+    matched_share: float | None = None
     tone_curve: tuple[tuple[float, float], ...] = ()
 
 
-class Manifest(_Strict):
-    """What `manifest.json` holds; `tone` is what `open_pairs` gives unless asked otherwise."""
+class Unpaired(_Strict):
+    """A file that makes no pair: a hashed name, the key of its source, a reason code and one sentence."""
 
-    format: Literal[1] = FORMAT
+    name: str
+    source: str
+    reason: str
+    explanation: str
+
+
+class Manifest(_Strict):
+    """What `manifest.json` holds; ``size`` is rows = columns of every picture."""
+
+    format: Literal[1] = 1
     size: int
-    tone: Tone = "own"
     split_seed: int = 0
     sources: dict[str, SourceFacts]
     pairs: tuple[PairRecord, ...]
+    unpaired: tuple[Unpaired, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -136,13 +157,13 @@ class IngestedPairs(Sequence[tuple[FloatImage, FloatImage]]):
     ----------
     records : what is known about each pair, in the same order.
     size : rows and columns of what is given, px.
-    tone : "own" gives the twin as delivered, each twin stretched to its own range: the truth to measure against.
-        "cxr" gives it under the monotone curve that brings it to the radiograph's tone, so that radiograph minus
-        twin is bone and little else: what a network should learn to take away.
+    tones : for each source, "own" or "cxr". "own" gives the twin as delivered, each twin stretched to its own range:
+        the truth to measure against. "cxr" gives it under the monotone curve that brings it to the radiograph's tone,
+        so that radiograph minus twin is bone and little else: what a network should learn to take away.
     """
 
-    def __init__(self, folder: Path, records: Sequence[PairRecord], size: int, tone: Tone) -> None:
-        self.folder, self.records, self.size, self.tone = folder, tuple(records), size, tone
+    def __init__(self, folder: Path, records: Sequence[PairRecord], size: int, tones: Mapping[str, Tone]) -> None:
+        self.folder, self.records, self.size, self.tones = folder, tuple(records), size, tones
 
     def __len__(self) -> int:
         return len(self.records)
@@ -154,10 +175,10 @@ class IngestedPairs(Sequence[tuple[FloatImage, FloatImage]]):
     def __getitem__(self, index: int | slice) -> "tuple[FloatImage, FloatImage] | IngestedPairs":
         """Pair ``index`` as (cxr, soft), each (size, size) float32 in [0, 1]; a slice gives fewer pairs."""
         if isinstance(index, slice):
-            return IngestedPairs(self.folder, self.records[index], self.size, self.tone)
+            return IngestedPairs(self.folder, self.records[index], self.size, self.tones)
         record = self.records[index]
         cxr, soft = (self._picture(record, kind) for kind in ("cxr", "soft"))
-        if self.tone == "cxr" and record.tone_curve:
+        if self.tones[record.source] == "cxr" and record.tone_curve:
             rows, columns = self.placement(index).covered()  # the letterbox stays black
             known, wanted = np.array(record.tone_curve).T
             soft[rows, columns] = np.interp(soft[rows, columns], known, wanted)
@@ -178,7 +199,8 @@ class IngestedPairs(Sequence[tuple[FloatImage, FloatImage]]):
             raise ConfigError(f"{told}; the same `pacs-node ingest` command makes it anew") from None
         if values.shape == (self.size, self.size):
             return values
-        return letterbox(values, place(*values.shape, self.size))
+        side = values.shape[0]
+        return letterbox(values, place(side, side, self.size))
 
 
 def open_pairs(
@@ -191,7 +213,7 @@ def open_pairs(
     folder : the FOLDER of `pacs-node ingest SOURCE -o FOLDER`.
     split : "train", "validation" or "test"; None for all three.
     size : rows and columns of what is given, area-resized; None for what the folder holds (1024 unless asked else).
-    tone : see `IngestedPairs`; None for what the folder was made with.
+    tone : "own" or "cxr", see `IngestedPairs`; None for what each source was ingested with.
 
     Returns
     -------
@@ -207,4 +229,5 @@ def open_pairs(
     kept = [record for record in manifest.pairs if record.split is not None and split in (None, record.split)]
     if not kept:
         raise ConfigError(f"{folder} holds no pair of the split {split}" if split else f"{folder} holds no pair")
-    return IngestedPairs(folder, kept, size or manifest.size, tone or manifest.tone)
+    tones = {key: tone or facts.tone for key, facts in manifest.sources.items()}
+    return IngestedPairs(folder, kept, size or manifest.size, tones)
