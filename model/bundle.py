@@ -96,9 +96,7 @@ class ModelSpec(_Record):
     sampler: SamplerName = "ddim"
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the noise that `ddim` draws anew in each step
     steps: Annotated[int, Field(ge=1, le=1000)] = 4
-    views: Annotated[int, Field(ge=1, le=4)] = (
-        1  # of one image whose layers are averaged; see `pacs_node.imaging.views`
-    )
+    views: Annotated[int, Field(ge=1, le=4)] = 1  # whose layers are averaged: `pacs_node.imaging.views`
     clipping: ClippingSpec = ClippingSpec()
     fusion: FusionSpec = FusionSpec()
     network: NetworkSpec = NetworkSpec()

@@ -21,6 +21,7 @@ from pacs_node.imaging.fit import GridImage, from_grid, to_grid
 from pacs_node.imaging.fuse import shaped_layer, subtract_bone, without_glow
 from pacs_node.imaging.gate import check_header
 from pacs_node.imaging.read import open_dataset, read_dataset
+from pacs_node.imaging.views import mean_layer, views
 from pacs_node.records import FloatImage, Inference, Radiograph
 
 __all__ = ["make_companion", "native_layer", "noise_seed", "predicted_bone", "run_network"]
@@ -38,14 +39,12 @@ def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int)
 
 
 def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatImage:
-    """Bone layer on the grid: what the decoder shows of the radiograph, minus what it shows of the sampled soft tissue.
-
-    Both images have passed the decoder, so that what the autoencoder loses or adds is in both and drops out.
+    """Bone layer on the grid: the mean over the bundle's views of the image.
 
     Parameters
     ----------
     image : (1, 1, grid, grid) float32 in [-1, 1].
-    steps : network evaluations.
+    steps : network evaluations of each view.
     seed : of all noise.
 
     Returns
@@ -57,6 +56,20 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     Rejected
         OUTPUT_INVALID: a value is not finite.
     """
+    moved = engine.spec.downsampling // 2
+    layer = mean_layer(
+        [view.undone(_layer(view.shown(image, moved), engine, steps, seed), moved) for view in views(engine.spec.views)]
+    )
+    if not np.isfinite(layer).all():
+        raise Rejected(ReasonCode.OUTPUT_INVALID, "the network gave values that are not finite")
+    return layer
+
+
+def _layer(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatImage:
+    """What the decoder shows of the radiograph, minus what it shows of the sampled soft tissue.
+
+    Both images have passed the decoder, so that what the autoencoder loses or adds is in both and drops out.
+    """
     condition = engine.encode(image)
 
     def predict(x_t: FloatImage, t: float) -> FloatImage:
@@ -65,8 +78,6 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     soft = sample(predict, condition, Recipe.of(engine.spec), steps, seed)
     # one after the other: decoding is the widest part of the network, and a batch of two would double the peak memory
     layer: FloatImage = engine.decode(condition)[0, 0] - engine.decode(np.asarray(soft, dtype=np.float32))[0, 0]
-    if not np.isfinite(layer).all():
-        raise Rejected(ReasonCode.OUTPUT_INVALID, "the network gave values that are not finite")
     return layer
 
 
