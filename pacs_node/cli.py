@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from pacs_node import __version__
+from pacs_node.commands.ingest_options import ingest
 
 __all__ = ["app", "main"]
 
@@ -271,6 +272,13 @@ def train(
     _leave(carry_out(order, as_json=json))
 
 
+app.command(
+    epilog=f"{EXAMPLES}pacs-node ingest SZCH-X-Rays/ -o ingested\n\n"
+    "pacs-node ingest jsrt/ -o ingested --dry-run\n\n"
+    "pacs-node ingest pictures/ -o ingested --cxr _before --soft _after --patient '^[0-9]+'"
+)(ingest)
+
+
 @app.command(
     epilog=f"{EXAMPLES}pacs-node evaluate --pairs pairs/ -o report\n\n"
     "pacs-node evaluate --bundle my-bundle --pairs ingested/ --split test --control runs/first/control -o report\n\n"
@@ -304,7 +312,7 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
     *,
-    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="The perceptual distance takes seconds a row.")] = True,
+    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="Perceptual distance: seconds a row.")] = True,
     json: Json = False,
 ) -> None:
     """Measure a bundle on real pairs, beside the input, the best tone curve, a control and the truth.
@@ -317,7 +325,8 @@ def evaluate(
 
     which = one_of("split", split, ("train", "validation", "test")) if split else None
     where = Device(one_of("device", device, tuple(Device)))
-    order = Order(bundle, pairs, which, parse_steps(steps), control, radiographs, output, markdown, lpips, where, threads)
+    data, targets = (pairs, which, parse_steps(steps), control, radiographs), (output, markdown)
+    order = Order(bundle, *data, *targets, lpips, where, threads)
     _leave(carry_out(order, tuple(choose or ()), as_json_document=json))
 
 

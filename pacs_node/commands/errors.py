@@ -30,6 +30,7 @@ EXTRAS = {
     "onnx": "pip install 'pacs-node[export]'",
     "onnxscript": "pip install 'pacs-node[export]'",
     "safetensors": "pip install 'pacs-node[training]'",
+    "skimage": "pip install 'pacs-node[training]'",
     "torch": "pip install 'pacs-node[training]'",
 }
 

@@ -30,9 +30,12 @@ CXR_FOLDERS = ("cxr", "jsrt", "original", "input", "source")
 SOFT_FOLDERS = ("bs", "bse_jsrt", "soft", "soft_tissue", "softtissue", "bone_suppressed", "target")
 CXR_ENDING, SOFT_ENDING = "_cxr", "_soft"
 JSRT_NAME = re.compile(r"JPC[LN]N\d{3}", re.IGNORECASE)  # one patient each, whatever an augmented copy appends
-TITLES = {
+TITLES: dict[str, tuple[str, str | None]] = {
     "szch": ("SZCH-X-Rays", "CC BY-NC 4.0"),
     "jsrt": ("JSRT with its bone-suppressed set (Juhasz et al. 2010)", "terms of the JSRT database, db.jsrt.or.jp"),
+    "folders": ("pairs in two folders", None),
+    "suffixes": ("pairs by the endings of their names", None),
+    "dicom": ("pairs in DICOM studies", None),
 }
 NEXT = "name the twins: --cxr FOLDER --soft FOLDER, or --cxr ENDING --soft ENDING; --layout dicom for DICOM studies"
 
@@ -89,7 +92,7 @@ def find_pairs(source: Path, wish: Wish) -> Found:
         found = _by_endings(source, wish)
     else:
         found = _by_folders(*_two_folders(source, wish), wish)
-    title, licence = TITLES.get(layout, (layout, None))
+    title, licence = TITLES[layout]
     tone: Tone = "cxr" if layout == "jsrt" else "own"  # computed twins: their contrast was changed, no energy was
     return Found(layout, title, licence, tone, found[0], found[1])
 
