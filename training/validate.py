@@ -1,12 +1,11 @@
 """Look at real dual-energy pairs while training on simulated ones: scores, and sheets of pictures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from model.autoencoder import Autoencoder
@@ -14,12 +13,12 @@ from model.bundle import ClippingSpec, FusionSpec, SamplerName
 from model.denoiser import Denoiser
 from model.process import DIFFUSION, Process
 from model.sampler import Recipe, sample
-from pacs_node.imaging.fit import Placement
+from pacs_node.imaging.fit import Placement, to_grid
 from pacs_node.imaging.fuse import shaped_layer, without_glow
-from training.metrics import bsr_strict, bsr_tone, lung_mask, psnr, tone_fitted
-from training.radiographs import load_square
+from training.evaluate.cases import open_cases
+from training.metrics import bsr_strict, lung_mask, psnr, rib_correlation, tone_fitted, tone_ratio
 
-__all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "fused", "score_pairs", "write_sheet"]
+__all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "choice_score", "fused", "score_pairs"]
 
 FloatImage = NDArray[np.float32]
 FUSIONS = tuple(
@@ -45,6 +44,8 @@ class Sampling:
 class RealPairs:
     """Radiographs and their soft-tissue truths, letterboxed to the grid; validation only, never trained on.
 
+    Pairs whose truth was computed from the radiograph are left out where there is dual energy.
+
     Parameters
     ----------
     folder : pictures `NAME_cxr.png` (or another suffix), each with its `NAME_soft.png`.
@@ -53,29 +54,41 @@ class RealPairs:
     Raises
     ------
     FileNotFoundError
-        There is no pair, or a radiograph has no twin.
+        There is no pair.
+    ConfigError
+        A radiograph has no twin, or a file cannot be read.
     """
 
     def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("",)) -> None:
-        paths = [path for path in sorted(folder.glob("*_cxr.*")) if path.name.startswith(prefixes)]
-        if not paths:
+        if not any(folder.glob("*_cxr.*")):
             raise FileNotFoundError(f"no real pair NAME_cxr.* in {folder}")
-        self.names = [path.name.removesuffix(path.suffix).removesuffix("_cxr") for path in paths]
-        loaded = [load_square(path, grid) for path in paths]
-        self.cxr = [_unit(image) for image, _ in loaded]
-        self.placements = [placement for _, placement in loaded]
-        truths = [path.with_name(path.name.replace("_cxr", "_soft")) for path in paths]
-        self.soft = [_unit(load_square(path, grid)[0]) for path in truths]
+        cases = [case for case in open_cases(folder) if f"{case.name}_".startswith(prefixes)]
+        cases = [case for case in cases if case.dual_energy] or cases
+        if not cases:
+            raise FileNotFoundError(f"no real pair of those asked for in {folder}")
+        self.names = [case.name for case in cases]
+        self.cxr: list[FloatImage] = []
+        self.soft: list[FloatImage] = []
+        self.placements: list[Placement] = []
+        for case in cases:
+            twins = case.load()
+            fitted = to_grid(twins.radiograph, grid)
+            self.cxr.append(_unit(fitted.pixels))
+            self.soft.append(_unit(to_grid(replace(twins.radiograph, pixels=twins.truth), grid).pixels))
+            self.placements.append(fitted.placement)
         self.body = [_picture(placement) for placement in self.placements]
         self.lungs = [lung_mask(truth, body) for truth, body in zip(self.soft, self.body, strict=True)]
+        # the best tone curve of the radiograph is the same for every network that is looked at
+        self.toned = [tone_fitted(*each) for each in zip(self.cxr, self.soft, self.body, strict=True)]
 
     def images(self) -> Tensor:
         """(N, 1, grid, grid) float32 in [-1, 1]."""
         return torch.from_numpy(np.stack(self.cxr))[:, None] * 2 - 1
 
 
-def _unit(image: Tensor) -> FloatImage:
-    return ((image + 1) / 2).numpy()
+def _unit(pixels: FloatImage) -> FloatImage:
+    image: FloatImage = (pixels[0, 0] + 1) / 2
+    return image
 
 
 def _picture(placement: Placement) -> NDArray[np.bool_]:
@@ -120,30 +133,60 @@ def fused(cxr: FloatImage, layer: FloatImage, placement: Placement, fusion: Fusi
 
 
 def score_pairs(pairs: RealPairs, layers: NDArray[np.float32]) -> dict[str, float]:
-    """Mean scores over the pairs for each fusion; ``score`` is the best mean of `bsr_tone`.
+    """Mean scores over the pairs for each fusion; ``score`` is that of the fusion with the best `choice_score`.
 
-    Keys are ``bsr_tone/1.00/hp24`` and the like, and ``lungs`` for the same inside the lungs.
+    Parameters
+    ----------
+    layers : (N, grid, grid) bone layers in units of [0, 1].
+
+    Returns
+    -------
+    ``bsr_tone/1.00/hp24`` and the like for each fusion; ``lungs`` is `bsr_tone` inside the lungs, ``choice`` the
+    `choice_score`; `ribs_left` of the input and of the truth are added, between which that of the output should lie.
     """
-    scores: dict[str, float] = {}
+    extremes = {name: _mean(_ribs(pairs, of)) for name, of in (("input", pairs.toned), ("truth", pairs.soft))}
+    scores = {f"ribs_left/{name}": value for name, value in extremes.items()}
     for fusion in FUSIONS:
-        tag = f"{fusion.strength:.2f}/hp{fusion.highpass_px:.0f}"
         rows = [_row(pairs, index, layer, fusion) for index, layer in enumerate(layers)]
-        for position, metric in enumerate(("bsr_tone", "lungs", "bsr_strict", "psnr_db")):
-            scores[f"{metric}/{tag}"] = float(np.nanmean([row[position] for row in rows]))
-    scores["score"] = max(value for key, value in scores.items() if key.startswith("bsr_tone"))
+        means = {metric: _mean([row[metric] for row in rows]) for metric in rows[0]}
+        tag = f"{fusion.strength:.2f}/hp{fusion.highpass_px:.0f}"
+        scores |= {f"{metric}/{tag}": value for metric, value in means.items()}
+        scores[f"choice/{tag}"] = choice_score(means, extremes)
+    scores["score"] = max(value for key, value in scores.items() if key.startswith("choice/"))
     return scores
 
 
-def _row(pairs: RealPairs, index: int, layer: FloatImage, fusion: FusionSpec) -> tuple[float, float, float, float]:
+def choice_score(means: dict[str, float], extremes: dict[str, float]) -> float:
+    """What a checkpoint is chosen by: `bsr_tone`, half whole and half in the lungs, less what is wrong with the ribs.
+
+    Ribs are wrong where `ribs_left` lies below the truth by more than .05 (vessels were taken for ribs) or above a
+    third of the way from the truth to the input; half of that excess is taken off.
+    """
+    tone, lungs, ribs = means["bsr_tone"], means["lungs"], means["ribs_left"]
+    if not np.isfinite(lungs):  # none were found in any pair
+        return tone
+    least, most = extremes["truth"] - 0.05, extremes["truth"] + (extremes["input"] - extremes["truth"]) / 3
+    return (tone + lungs) / 2 - (max(least - ribs, 0.0) + max(ribs - most, 0.0)) / 2
+
+
+def _row(pairs: RealPairs, index: int, layer: FloatImage, fusion: FusionSpec) -> dict[str, float]:
     c, g, body, lungs = pairs.cxr[index], pairs.soft[index], pairs.body[index], pairs.lungs[index]
     b = fused(c, layer, pairs.placements[index], fusion)
-    inside = bsr_tone(c, b, g, body, lungs) if lungs.any() else float("nan")
-    fitted = tone_fitted(b, g, body)
-    return bsr_tone(c, b, g, body), inside, bsr_strict(c[body], b[body], g[body]), psnr(fitted[body], g[body])
+    toned, fitted = pairs.toned[index], tone_fitted(b, g, body)
+    return {
+        "bsr_tone": tone_ratio(toned, fitted, g, body),
+        "lungs": tone_ratio(toned, fitted, g, lungs) if lungs.any() else float("nan"),
+        "ribs_left": rib_correlation(toned, fitted, g, lungs),
+        "bsr_strict": bsr_strict(c[body], b[body], g[body]),
+        "psnr_db": psnr(fitted[body], g[body]),
+    }
 
 
-def write_sheet(path: Path, rows: list[list[FloatImage]]) -> None:
-    """A picture of pictures: each row is one patient; values outside [0, 1] are cut."""
-    sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rint(sheet.clip(0, 1) * 255).astype(np.uint8)).save(path)
+def _ribs(pairs: RealPairs, images: list[FloatImage]) -> list[float]:
+    everything = zip(pairs.toned, images, pairs.soft, pairs.lungs, strict=True)
+    return [rib_correlation(*each) for each in everything]
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

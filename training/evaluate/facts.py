@@ -1,0 +1,54 @@
+"""What makes a report one that can be repeated: bundle, digest, data, command, versions."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from model.bundle import Bundle
+from pacs_node import __version__
+
+__all__ = ["RESEARCH_USE", "facts", "model_facts"]
+
+RESEARCH_USE = "Research use only: no medical device, and no reader has judged what is shown here."
+LIBRARIES = ("numpy", "scipy", "onnxruntime", "onnxruntime-gpu", "torch")
+
+
+def facts(bundle: Bundle, device: str, command: str, data: dict[str, str]) -> dict[str, str]:
+    """Name -> value, in the order they are shown.
+
+    Parameters
+    ----------
+    device : what ran, `cpu` or `cuda`.
+    data : what was measured on.
+    """
+    return {
+        **model_facts(bundle),
+        "device": f"{device}, {platform.machine()}",
+        **data,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "command": command,
+        "versions": ", ".join([f"pacs-node {__version__}", f"Python {platform.python_version()}", *_libraries()]),
+    }
+
+
+def model_facts(bundle: Bundle) -> dict[str, str]:
+    """What is measured: name, version, digest, and how its layer is made and subtracted."""
+    spec = bundle.spec
+    fusion = spec.fusion
+    shape = f"high-passed at {fusion.highpass_px:g} px of the grid" if fusion.highpass_px else "whole"
+    return {
+        "bundle": f"{spec.name} {spec.version}",
+        "digest": bundle.digest,
+        "network": f"grid {spec.grid} x {spec.grid}, predicts {spec.prediction}, {spec.steps} steps",
+        "bone layer": f"{shape}, strength {fusion.strength:g}",
+    }
+
+
+def _libraries() -> list[str]:
+    found = []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found
