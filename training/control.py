@@ -21,10 +21,14 @@ from training.latents import random_twins
 from training.loop import Outcome, Run, Stage, run_stage
 from training.losses import gradient_difference
 from training.pairs import PairShards
+from training.parallel import choose_device
 from training.preset import ControlTraining, Preset
-from training.validate import RealPairs, score_pairs
+from training.stage import Rows
+from training.validate import RealPairs, fused, score_pairs
 
 __all__ = ["ControlData", "control_layers", "control_loss", "load_control", "train_control"]
+
+SHEET_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ def control_loss(
 @torch.no_grad()
 def control_layers(model: ControlNetwork, images: Tensor) -> NDArray[np.float32]:
     """Bone layers of (N, 1, H, W) images in [-1, 1]: (N, H, W) in units of [0, 1], as `score_pairs` takes them."""
-    layers: NDArray[np.float32] = torch.cat([model(image[None]).float()[:, 0] / 2 for image in images]).numpy()
+    there = images.to(next(model.parameters()).device)
+    layers: NDArray[np.float32] = torch.cat([model(image[None]).float()[:, 0].cpu() / 2 for image in there]).numpy()
     return layers
 
 
@@ -80,7 +85,7 @@ def train_control(preset: Preset, data: ControlData, run: Run, provenance: dict[
 
     Parameters
     ----------
-    run : ``run.folder`` gets `last/`, `best/` (by the real pairs) and `metrics.jsonl`.
+    run : ``run.folder`` gets `last/`, `best/` (by the real pairs), `sheets/` and `metrics.jsonl`.
     provenance : kept in `meta.json`.
 
     Raises
@@ -89,16 +94,25 @@ def train_control(preset: Preset, data: ControlData, run: Run, provenance: dict[
         The loss is not finite.
     """
     torch.manual_seed(run.seed)
-    training, real = preset.control_training, data.real
+    training, real, device = preset.control_training, data.real, choose_device(run.device)
     model = ControlNetwork(preset.control).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(network: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, ControlNetwork)  # noqa: S101
-        return control_loss(network, *data.batch(training.batch, preset.grid, rng), training)
+        cxr, soft = data.batch(training.batch, preset.grid, rng)
+        return control_loss(network, cxr.to(device), soft.to(device), training)
 
     def validate(network: nn.Module, _step: int) -> dict[str, float]:
         assert isinstance(network, ControlNetwork) and real is not None  # noqa: S101, PT018
         return score_pairs(real, control_layers(network, real.images()))
+
+    def sheet(network: nn.Module) -> Rows:
+        assert isinstance(network, ControlNetwork) and real is not None  # noqa: S101, PT018
+        layers = control_layers(network, real.images()[:SHEET_ROWS])
+        return [
+            [real.cxr[index], fused(real.cxr[index], layer, real.placements[index], preset.fusion), real.soft[index]]
+            for index, layer in enumerate(layers)
+        ]
 
     stage = Stage(
         name="control",
@@ -107,6 +121,7 @@ def train_control(preset: Preset, data: ControlData, run: Run, provenance: dict[
         optimisation=training,
         loss=loss,
         validate=validate if real is not None else None,
+        sheet=sheet if real is not None else None,
         provenance=provenance | {"preset": preset.name, "grid": preset.grid},
     )
     return run_stage(stage, run)
