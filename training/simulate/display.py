@@ -36,10 +36,10 @@ class Chain:
 
 def draw_chain(rng: np.random.Generator) -> Chain:
     """Draw a display chain, from plain film-like to strongly processed."""
-    taste = float(rng.random()) ** 0.8
+    taste = float(rng.random()) ** 0.6
     gains = (
-        1 + taste * float(rng.uniform(-0.2, 1.5)),
-        1 + taste * float(rng.uniform(-0.15, 0.8)),
+        1 + taste * float(rng.uniform(0.4, 3.2)),
+        1 + taste * float(rng.uniform(0.1, 1.2)),
         1 + taste * float(rng.uniform(-0.3, 0.3)),
         1 - taste * float(rng.uniform(0.1, 0.65)),
     )

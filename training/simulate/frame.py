@@ -47,9 +47,9 @@ def _anywhere(rng: np.random.Generator, strength: float) -> tuple[float, tuple[f
 
 
 def _framed(rng: np.random.Generator, lungs: Box) -> tuple[float, tuple[float, float]]:
-    """Share of the source's side that is seen, and its middle: the lungs fill 70 to 100 % of width or height."""
+    """Share of the source's side that is seen, and its middle: the lungs fill 78 to 102 % of width or height."""
     row, column, half_height, half_width = lungs
-    fills = float(rng.uniform(0.7, 1.0))
+    fills = float(rng.uniform(0.78, 1.02))
     zoom = float(np.clip(2 * max(half_height * 1.08, half_width) / fills, 0.45, 1.0))
     free = max(zoom / 2 - half_height, 0.0), max(zoom / 2 - half_width, 0.0)
     low = float(rng.normal(0.15, 0.4)) * free[0]  # more is seen below the lungs than above them
@@ -91,7 +91,7 @@ def box_of(mask: NDArray[np.bool_]) -> Box:
 def black_borders(rng: np.random.Generator, size: int) -> FloatArray:
     """1 where the image is, 0 under letterbox bars and collimator blades (size, size)."""
     keep = np.ones((size, size), np.float32)
-    if rng.random() < 0.4:
+    if rng.random() < 0.2:
         bar = int(rng.uniform(0.0, 0.13) * size)
         where = [(slice(0, bar), slice(None)), (slice(size - bar, size), slice(None))]
         if rng.random() < 0.5:

@@ -36,11 +36,11 @@ class Exposure:
 def draw_exposure(rng: np.random.Generator, size: int) -> Exposure:
     """Draw a shot; most chests are taken at high voltage."""
     return Exposure(
-        kvp=float(np.clip(rng.normal(105, 18), 60, 120)),
-        scatter=float(rng.uniform(0.05, 0.7)),
+        kvp=float(np.clip(rng.normal(112, 15), 60, 120)),
+        scatter=float(rng.uniform(0.08, 0.65)),
         scatter_px=float(rng.uniform(0.06, 0.16)) * size,
-        blur_px=float(rng.uniform(0.25, 0.9)) * size / 512,
-        noise=float(np.exp(rng.uniform(np.log(0.001), np.log(0.014)))),
+        blur_px=float(rng.uniform(0.2, 0.6)) * size / 512,
+        noise=float(np.exp(rng.uniform(np.log(0.002), np.log(0.022)))),
         noise_grain_px=float(rng.uniform(0, 0.7)),
     )
 

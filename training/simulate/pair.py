@@ -65,7 +65,7 @@ def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int
 
 def _bone(bones: Anatomy, warp: Warp, rng: np.random.Generator) -> FloatArray:
     """Areal density of the bones (size, size) in g/cm2, now and then with a layer missing, or all."""
-    factors = np.exp(rng.normal(0, 0.1, 3)) * np.exp(rng.normal(0, 0.18))
+    factors = np.exp(rng.normal(0, 0.1, 3)) * np.exp(rng.normal(0.1, 0.22))
     factors *= rng.random(3) > 0.03
     if rng.random() < 0.04:
         factors[:] = 0
