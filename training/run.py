@@ -28,7 +28,7 @@ from training.perceptual import find_weights
 from training.preset import Optimisation, Preset
 from training.radiographs import Radiographs
 from training.simulate.cache import AnatomyCache, write_cache
-from training.sources import Gathered, gather, held_out_images
+from training.sources import Gathered, gather, held_out_images, is_ingested, validation_pairs
 from training.validate import RealPairs
 
 __all__ = ["STAGES", "Amounts", "Sources", "StageName", "train"]
@@ -171,7 +171,12 @@ def _gathered(plan: _Plan) -> Gathered:
         formed = form_shards([(AnatomyCache(folder / "anatomy"), 1.0)], folder / "pairs", plan.amounts.pairs, size=size)
         log.info("formed %d pairs", formed)
         found = Gathered((PairShards(folder / "pairs"),))
-    return replace(found, real=RealPairs(plan.sources.real_pairs, size)) if plan.sources.real_pairs else found
+    looked_at = plan.sources.real_pairs
+    if looked_at is None:
+        return found
+    return replace(
+        found, real=validation_pairs(looked_at, size) if is_ingested(looked_at) else RealPairs(looked_at, size)
+    )
 
 
 def _provenance(plan: _Plan, data: Gathered) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from pacs_node.errors import ConfigError
 from training.ingest.manifest import NAME as MANIFEST
-from training.ingest.manifest import IngestedPairs, open_pairs
+from training.ingest.manifest import Manifest, open_pairs
 from training.pairs import SHARD, PairShards, write_shard
 from training.validate import RealPairs
 
-__all__ = ["Gathered", "MixedPairs", "PairSource", "gather", "is_ingested", "shard_ingested"]
+__all__ = ["Gathered", "MixedPairs", "PairSource", "gather", "is_ingested", "shard_ingested", "validation_pairs"]
 
 LOOKED_AT = 8  # validation pairs of an ingested folder that are sampled at every look
 
@@ -96,7 +96,7 @@ def gather(folders: Sequence[Path], into: Path, grid: int) -> Gathered:
     for folder in folders:
         if is_ingested(folder):
             shards = shard_ingested(folder, into, grid)
-            looked_at.append(_validation(folder, grid))
+            looked_at.append(validation_pairs(folder, grid))
         elif any(folder.glob("*.npy")):
             shards = folder
         else:
@@ -122,14 +122,12 @@ def shard_ingested(folder: Path, into: Path, grid: int) -> Path:
     return target
 
 
-def _validation(folder: Path, grid: int) -> RealPairs | None:
-    """The first validation pairs, or None where the split has none."""
-    try:
-        pairs: IngestedPairs = open_pairs(folder, "validation")
-    except ConfigError:
+def validation_pairs(folder: Path, grid: int) -> RealPairs | None:
+    """The first pairs of the validation split of an ingested folder, or None where the split has none."""
+    records = [record for record in Manifest.read(folder).pairs if record.split == "validation"][:LOOKED_AT]
+    if not records:
         return None
-    prefixes = tuple(f"{record.pair_id}_" for record in pairs.records[:LOOKED_AT])
-    return RealPairs(folder / "pairs", grid, prefixes)
+    return RealPairs(folder, grid, tuple(f"{record.pair_id}_" for record in records), "validation")
 
 
 def held_out_images(real: RealPairs | None) -> Tensor | None:

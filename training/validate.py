@@ -16,6 +16,7 @@ from model.sampler import Recipe, sample
 from pacs_node.imaging.fit import Placement, to_grid
 from pacs_node.imaging.fuse import shaped_layer, without_glow
 from training.evaluate.cases import open_cases
+from training.ingest.manifest import Split
 from training.metrics import bsr_strict, lung_mask, psnr, rib_correlation, tone_fitted, tone_ratio
 
 __all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "choice_score", "fused", "score_pairs"]
@@ -48,8 +49,10 @@ class RealPairs:
 
     Parameters
     ----------
-    folder : pictures `NAME_cxr.png` (or another suffix), each with its `NAME_soft.png`.
+    folder : pictures `NAME_cxr.png` (or another suffix), each with its `NAME_soft.png`; or what `pacs-node ingest`
+        wrote.
     prefixes : of the names to take; all by default.
+    split : of an ingested folder.
 
     Raises
     ------
@@ -59,10 +62,10 @@ class RealPairs:
         A radiograph has no twin, or a file cannot be read.
     """
 
-    def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("",)) -> None:
-        if not any(folder.glob("*_cxr.*")):
+    def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("",), split: Split | None = None) -> None:
+        if split is None and not any(folder.glob("*_cxr.*")):
             raise FileNotFoundError(f"no real pair NAME_cxr.* in {folder}")
-        cases = [case for case in open_cases(folder) if f"{case.name}_".startswith(prefixes)]
+        cases = [case for case in open_cases(folder, split) if f"{case.name}_".startswith(prefixes)]
         cases = [case for case in cases if case.dual_energy] or cases
         if not cases:
             raise FileNotFoundError(f"no real pair of those asked for in {folder}")
