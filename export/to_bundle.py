@@ -11,7 +11,7 @@ from torch import nn
 
 from export.folder import appearing_folder
 from export.onnx_graphs import GraphFacts, to_graphs
-from export.parity import RUNTIME_BOUNDS, STORAGE_BOUNDS, Bounds, Parity, measure, require
+from export.parity import Bounds, Parity, measure, require, runtime_bounds, storage_bounds
 from export.weights import index_weights, round_weights, share_weights, write_weights
 from model.autoencoder import Autoencoder
 from model.bundle import ROLES, Bundle, BundleError, FileSpec, ModelSpec, Role, open_bundle, validate_spec, write_bundle
@@ -149,15 +149,19 @@ def _write(network: Network, folder: Path, spec: ModelSpec) -> Bundle:
 
 def _check(bundle: Bundle, trained: Network, rounded: Network, report: Report) -> None:
     """Trained modules against stored ones, stored ones against both engines that a user can open."""
+    quantised = trained.autoencoder.quantizer is not None
+    runtime = runtime_bounds(quantised=quantised)
     reference = TorchEngine(bundle.spec, rounded.autoencoder, rounded.denoiser)
     with OrtEngine(bundle, Device.CPU) as service:
         comparisons: list[tuple[str, Engine, Engine, Bounds]] = [
-            ("ONNX Runtime against torch", reference, service, RUNTIME_BOUNDS),
-            ("torch rebuilt from the bundle", reference, TorchEngine.open(bundle, Device.CPU), RUNTIME_BOUNDS),
+            ("ONNX Runtime against torch", reference, service, runtime),
+            ("torch rebuilt from the bundle", reference, TorchEngine.open(bundle, Device.CPU), runtime),
         ]
         if bundle.spec.precision != "fp32":
             before = TorchEngine(bundle.spec, trained.autoencoder, trained.denoiser)
-            comparisons.append((f"{bundle.spec.precision} storage", before, reference, STORAGE_BOUNDS))
+            comparisons.append(
+                (f"{bundle.spec.precision} storage", before, reference, storage_bounds(quantised=quantised))
+            )
         for what, one, other, bounds in comparisons:
             parity = measure(one, other)
             report(what, parity)

@@ -26,14 +26,14 @@ def tiny_paper_network(seed: int = 0) -> Network:
     """The published architectures at their smallest: quantised VQ-VAE and ADM, predicting v."""
     autoencoder = AutoencoderConfig(
         channels=(16, 16, 32),
-        blocks=(2, 2, 2),
+        blocks=(1, 1, 1),
         bottleneck="vq",
         codes=32,
         architecture="vqvae",
         unit_width=32,
         standardised=False,
     )
-    sizes = {"base": 16, "multipliers": (1, 1, 2), "blocks": (2, 2, 2), "attention": (1, 2), "heads": 2}
+    sizes = {"base": 16, "multipliers": (1, 2), "blocks": (2, 1), "attention": (1,), "heads": 2}
     return _network(autoencoder, DenoiserConfig(**sizes, prediction="v", architecture="adm"), seed)  # type: ignore[arg-type]
 
 

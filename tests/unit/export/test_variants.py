@@ -15,10 +15,10 @@ FACTS = {"name": "variant", "version": "0", "grid": 64, "steps": 3}
 
 def test_a_quantised_bundle_with_a_bridge_computes_in_onnx_what_it_computes_in_torch(tmp_path: Path) -> None:
     told: dict[str, Parity] = {}
-    facts = FACTS | {"process": "bridge", "path_noise": 0.3, "eta": 1.0}
+    facts = FACTS | {"process": "bridge", "path_noise": 0.3, "eta": 1.0, "steps": 1000, "precision": "fp16"}
     export_network(tiny_paper_network(), tmp_path / "bundle", facts, report=told.__setitem__)
     spec = open_bundle(tmp_path / "bundle").spec
-    assert (spec.process, spec.prediction, spec.eta, spec.path_noise) == ("bridge", "v", 1.0, 0.3)
+    assert (spec.process, spec.prediction, spec.eta, spec.path_noise, spec.steps) == ("bridge", "v", 1.0, 0.3, 1000)
     assert spec.network.denoiser["architecture"] == "adm"
     parity = told["ONNX Runtime against torch"]
     assert max(parity.max_abs_error.values()) < 1e-4  # float32 sums in another order

@@ -51,7 +51,7 @@ def test_the_published_autoencoder_has_no_normalisation_and_wide_units() -> None
     kinds = {type(module) for module in autoencoder.modules()}
     assert not kinds & {nn.GroupNorm, nn.BatchNorm2d, nn.LayerNorm, nn.InstanceNorm2d}
     units = [module for module in autoencoder.modules() if isinstance(module, WideUnit)]
-    assert len(units) == 12
+    assert len(units) == 6
     assert {unit.first.out_channels for unit in units} == {32}
 
 
@@ -99,4 +99,4 @@ def test_every_skip_of_the_published_denoiser_is_used() -> None:
     denoiser = tiny_paper_network().denoiser
     names = [name for name, module in denoiser.named_modules() if isinstance(module, TimedBlock)]
     down, up = (sum(name.startswith(way) for name in names) for way in ("down.", "up."))
-    assert (down + len(denoiser.down), up) == (9, 9)
+    assert (down + len(denoiser.down), up) == (5, 5)
