@@ -22,6 +22,7 @@ BONE_HU, DENSE_HU, METAL_HU = 150.0, 260.0, 1850.0
 CONTRAST_HU = 90.0  # a vein full of contrast medium is no normal soft tissue: capped
 MIN_BONE_CM3, MIN_DENSE_CM3 = 1.0, 0.3  # a lead or a calcified node is smaller
 MIN_VESSEL_CM3 = 1.5
+HALVED_MM = 1.2
 BRIDGE_MM = 2.1  # half the width of what is cut off the body
 MIN_LUNG_CM3 = 250.0
 # TotalSegmentator's numbers: vertebrae; humeri, scapulae, clavicles; ribs and sternum.
@@ -65,16 +66,28 @@ def separate(hu: FloatArray, spacing_mm: RealArray, labels: NDArray[np.integer] 
     if labels is not None and labels.shape != hu.shape:
         raise ValueError(f"the label map is {labels.shape} voxels, the scan {hu.shape}")
     spacing = np.asarray(spacing_mm, dtype=np.float64)
-    body = _body(hu, spacing)
+    every = 2 if spacing[:2].max() < HALVED_MM else 1  # outlines need no sub-millimetre grid
+    coarse, wide = hu[::every, ::every], spacing * (every, every, 1)
+    outline = _body(coarse, wide)
+    body = _finer(outline, every, hu.shape)
     hu = np.where(body, hu, np.float32(-1000))
     if labels is None:
-        bone, filled = find_bone(hu, spacing)
-        hu = np.where(filled, np.minimum(hu, CONTRAST_HU), hu)
+        found, filled = find_bone(np.where(outline, coarse, np.float32(-1000)), wide)
+        near = _finer(ndimage.binary_dilation(found) & ~filled, every, hu.shape)
+        bone = _finer(found, every, hu.shape) | (near & (hu > BONE_HU))
+        capped = _finer(ndimage.binary_dilation(filled) & ~found, every, hu.shape)
+        hu = np.where(capped, np.minimum(hu, CONTRAST_HU), hu)
     else:
         marked = labels == 1 if labels.max() <= 1 else np.isin(labels, BONE_LABELS)
         bone = (ndimage.binary_dilation(marked) & (hu > CONTRAST_HU)) | (marked & (hu > SOFT_HU))
         hu = np.where(bone, hu, np.minimum(hu, CONTRAST_HU))
     return _densities(hu, bone, body, spacing)
+
+
+def _finer(mask: Mask, every: int, shape: tuple[int, ...]) -> Mask:
+    """A mask of every second voxel across and along, on all voxels again."""
+    whole = np.repeat(np.repeat(mask, every, axis=0), every, axis=1)
+    return np.asarray(whole[: shape[0], : shape[1]])
 
 
 def _body(hu: FloatArray, spacing: NDArray[np.float64]) -> Mask:
