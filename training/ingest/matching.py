@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from pacs_node.records import FloatImage
 
 __all__ = ["Matches", "match_tiles", "structure"]
 
-FINE, COARSE, AROUND = 1.0, 6.0, 12.0  # px: Gaussians of the band, and of its local strength
+FINE, COARSE = 1.0, 6.0  # px: the two Gaussians of the band
+AROUND = 31  # px: side of the box, applied twice, that its strength is measured in
 FAINT = 0.05  # of the strongest place; below this, noise is not blown up
 MATCHED = 0.5  # normalised correlation from which a piece counts as found
 TEXTURED = 0.3  # of the median; a piece with less structure has nothing to find
@@ -53,7 +54,7 @@ class Matches:
 def structure(image: FloatImage) -> FloatImage:
     """Local structure of (rows, columns) float32: a band of frequencies over its local strength, about -3 to 3."""
     band = gaussian_filter(image, FINE) - gaussian_filter(image, COARSE)
-    strength = np.sqrt(gaussian_filter(band * band, AROUND))
+    strength = np.sqrt(np.maximum(uniform_filter(uniform_filter(band * band, AROUND), AROUND), 0))
     normalised: FloatImage = band / (strength + FAINT * strength.max() + np.float32(1e-6))
     return normalised
 

@@ -11,7 +11,7 @@ from pacs_node.records import FloatImage, Radiograph
 from training.ingest.pictures import read_picture
 from training.ingest.polarity import NEGATIVE_BELOW, chest_score, turned
 from training.ingest.refusal import Refusal, Refused
-from training.ingest.register import GRID, NEGLIGIBLE, Registration, coarse_shift, register
+from training.ingest.register import GRID, NEGLIGIBLE, Registration, coarse_shift, grid_for, register
 from training.ingest.resample import common_part, onto
 from training.ingest.tone import tone_curve
 
@@ -19,7 +19,7 @@ __all__ = ["VERSION", "Normalised", "Polarity", "Recipe", "normalise"]
 
 Polarity = Literal["auto", "positive", "negative"]
 VERSION = 1  # of what this module computes: another one makes every pair anew
-# Pairs of two people: at most .11 of the tiles and .06 of correlation; true twins: at least .77 and .66 (measured on
+# Pairs of two people: at most .12 of the tiles and .06 of correlation; true twins: at least .77 and .66 (measured on
 # eight real pairs and on their shuffled twins).
 FEWEST_MATCHED = 0.3
 LEAST_SIMILAR = 0.2
@@ -88,10 +88,11 @@ def _laid_together(
     cxr: Radiograph, soft: Radiograph, recipe: Recipe, facts: dict[str, Any]
 ) -> tuple[Radiograph, Radiograph]:
     """The twin on the pixels of the radiograph, and both cut to what both show; notes what was measured."""
-    placements = _placed(cxr, GRID), _placed(soft, GRID)
+    grid = grid_for(max(cxr.pixels.shape))
+    placements = _placed(cxr, grid), _placed(soft, grid)
     squares = [letterbox(_stretched(image), at) for image, at in zip((cxr, soft), placements, strict=True)]
     found = register(squares[0], squares[1], placements[0], search=recipe.register, deform=recipe.deform)
-    facts |= _registered(found)
+    facts |= _registered(found, GRID / grid)
     _require_twins(found, recipe)
     if found.shift_px <= NEGLIGIBLE and cxr.pixels.shape == soft.pixels.shape:
         return cxr, soft
@@ -140,8 +141,9 @@ def _are_opposite(cxr: Radiograph, soft: Radiograph) -> bool:
     return coarse_shift(first[at.covered()], second[at.covered()])[1] < 0
 
 
-def _registered(found: Registration) -> dict[str, Any]:
-    matrix = tuple(tuple(round(float(value), 6) for value in row) for row in found.motion.matrix[:2])
+def _registered(found: Registration, unit: float) -> dict[str, Any]:
+    affine = found.motion.matrix[:2] * [1.0, 1.0, unit]
+    matrix = tuple(tuple(round(float(value), 6) for value in row) for row in affine)
     lengths = {"shift_px": found.shift_px, "residual_before_px": found.residual_before_px}
     lengths |= {"residual_px": found.residual_px, "similarity": found.similarity, "matched_share": found.matched_share}
     return {"matrix": matrix} | {key: round(value, 3) if np.isfinite(value) else None for key, value in lengths.items()}

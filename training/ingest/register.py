@@ -3,8 +3,8 @@
 Block matching with a robust fit (Ourselin et al. 2001) suits these pairs: bone, which only one twin shows, misleads the
 tiles that it fills and no others, and what displacement is left at the end is measured by the same tiles.
 
-Coordinates are continuous (the outer edge of the first px is 0), (row, column), on the letterboxed square of `GRID` px
-unless said otherwise; a motion leads from a place on the radiograph to the place in the twin that shows the same.
+Coordinates are continuous (the outer edge of the first px is 0), (row, column), on the letterboxed squares that are
+given; a motion leads from a place on the radiograph to the place in the twin that shows the same.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +18,11 @@ from pacs_node.imaging.fit import Placement, letterbox, place
 from pacs_node.records import FloatImage
 from training.ingest.matching import Matches, match_tiles, structure
 
-__all__ = ["GRID", "Motion", "Registration", "coarse_shift", "register"]
+__all__ = ["GRID", "NEGLIGIBLE", "Motion", "Registration", "coarse_shift", "grid_for", "register"]
 
 Matrix = NDArray[np.float64]
-GRID = 1024  # px; residuals are told in these, whatever size is written
+GRID = 1024  # px; lengths are told in px of such a square, whatever the size of the two that are compared
+SMALLEST_GRID = 256
 LEVELS = (4, 2, 1, 1)  # shrinking of the grid; twice at full size, where the parabola's bias is gone the second time
 TILE, STEP = 64, 32
 FEWEST_TILES = 12  # for six parameters with outliers among them
@@ -65,7 +66,7 @@ class Motion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
-    """A motion and what it achieves, in px of the grid; `similarity` is the correlation of the two structures."""
+    """A motion and what it achieves, in px of a square of `GRID`; `similarity` is the structures' correlation."""
 
     motion: Motion
     shift_px: float
@@ -82,29 +83,44 @@ def register(
 
     Parameters
     ----------
-    fixed, moving : (GRID, GRID) float32 letterboxed squares of the same polarity.
+    fixed, moving : (side, side) float32 letterboxed squares of the same polarity; `grid_for` says how large.
     picture : where the radiograph lies on its square; the twin is looked for there.
     search : False only measures what displacement there is.
     deform : whether a smooth warp follows the affine map, for hearts and breath that moved between two exposures.
     """
     covered = picture.covered()
-    before = _compared(fixed, moving, Motion(), covered)
-    matrix = np.eye(3)
-    for level, factor in enumerate(LEVELS if search else ()):
-        small_fixed, small_moving = (_shrunk(image, factor) for image in (fixed, moving))
-        window = tuple(slice(-(-side.start // factor), side.stop // factor) for side in covered)
-        if level == 0:
-            matrix[:2, 2] = factor * coarse_shift(small_fixed[window], small_moving[window])[0]
-        matrix = matrix @ _step(small_fixed, small_moving, _at_scale(matrix, factor), window, factor)
-    motion = Motion(matrix)
+    wanted = structure(fixed[covered])
+    before = _compared(wanted, moving, Motion(), covered)
+    motion = Motion(_affine(fixed, moving, covered, wanted)) if search else Motion()
     if search and deform:
-        motion = _deformed(fixed, moving, motion, covered)
-    after = _compared(fixed, moving, motion, covered)
+        motion = _deformed(wanted, moving, motion, covered)
+    after = _compared(wanted, moving, motion, covered) if search else before
     if after[0].residual() >= before[0].residual():  # nothing to gain: the pixels stay what they are
         motion, after = Motion(), before
-    return Registration(
-        motion, motion.displacement(covered), before[0].residual(), after[0].residual(), after[0].share, after[1]
-    )
+    unit = GRID / len(fixed)
+    lengths = [unit * px for px in (motion.displacement(covered), before[0].residual(), after[0].residual())]
+    return Registration(motion, *lengths, after[0].share, after[1])
+
+
+def grid_for(longest: int) -> int:
+    """The smallest square, in steps of two up to `GRID`, that keeps all detail of a picture this long."""
+    grid = SMALLEST_GRID
+    while grid < min(longest, GRID):
+        grid *= 2
+    return grid
+
+
+def _affine(fixed: FloatImage, moving: FloatImage, covered: tuple[slice, slice], wanted: FloatImage) -> Matrix:
+    """The affine map, from the coarsest level to the grid; ``wanted`` is the structure there."""
+    matrix = np.eye(3)
+    for level, factor in enumerate(LEVELS):
+        window = tuple(slice(-(-side.start // factor), side.stop // factor) for side in covered)
+        small = _shrunk(moving, factor)
+        if level == 0:
+            matrix[:2, 2] = factor * coarse_shift(_shrunk(fixed, factor)[window], small[window])[0]
+        pattern = wanted if factor == 1 else structure(_shrunk(fixed, factor)[window])
+        matrix = matrix @ _step(pattern, small, _at_scale(matrix, factor), window, factor)
+    return matrix
 
 
 def coarse_shift(fixed: FloatImage, moving: FloatImage) -> tuple[NDArray[np.float64], float]:
@@ -121,7 +137,8 @@ def coarse_shift(fixed: FloatImage, moving: FloatImage) -> tuple[NDArray[np.floa
 
 
 def _shrunk(image: FloatImage, factor: int) -> FloatImage:
-    return image if factor == 1 else letterbox(image, place(GRID, GRID, GRID // factor))
+    side = len(image)
+    return image if factor == 1 else letterbox(image, place(side, side, side // factor))
 
 
 def _at_scale(matrix: Matrix, factor: int) -> Matrix:
@@ -137,10 +154,10 @@ def _affinely_moved(moving: FloatImage, matrix: Matrix) -> FloatImage:
     return moved
 
 
-def _step(fixed: FloatImage, moving: FloatImage, matrix: Matrix, window: tuple[slice, ...], factor: int) -> Matrix:
+def _step(wanted: FloatImage, moving: FloatImage, matrix: Matrix, window: tuple[slice, ...], factor: int) -> Matrix:
     """A better matrix is ``matrix @ step``, with the step told in px of the full grid."""
     moved = _affinely_moved(moving, matrix)
-    matches = match_tiles(structure(fixed[window]), structure(moved[window]), tile=TILE, step=STEP)
+    matches = match_tiles(wanted, structure(moved[window]), tile=TILE, step=STEP)
     if np.count_nonzero(matches.weights) < FEWEST_TILES:
         return np.eye(3)
     start = np.array([side.start for side in window]) + 0.5
@@ -173,18 +190,18 @@ def _moved_picture(moving: FloatImage, motion: Motion) -> FloatImage:
 
 
 def _compared(
-    fixed: FloatImage, moving: FloatImage, motion: Motion, covered: tuple[slice, slice]
+    wanted: FloatImage, moving: FloatImage, motion: Motion, covered: tuple[slice, slice]
 ) -> tuple[Matches, float]:
     """What the tiles find after a motion, and the correlation of the two structures."""
-    first, second = structure(fixed[covered]), structure(_moved_picture(moving, motion)[covered])
-    return match_tiles(first, second, tile=TILE, step=STEP), float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    seen = structure(_moved_picture(moving, motion)[covered])
+    return match_tiles(wanted, seen, tile=TILE, step=STEP), float(np.corrcoef(wanted.ravel(), seen.ravel())[0, 1])
 
 
-def _deformed(fixed: FloatImage, moving: FloatImage, motion: Motion, covered: tuple[slice, slice]) -> Motion:
+def _deformed(wanted: FloatImage, moving: FloatImage, motion: Motion, covered: tuple[slice, slice]) -> Motion:
     """Add the smooth warp that the tiles still ask for after the affine map."""
     origin = tuple(side.start + TILE / 2 for side in covered)
     for _ in range(ROUNDS):
-        matches, _ = _compared(fixed, moving, motion, covered)
+        matches, _ = _compared(wanted, moving, motion, covered)
         asked = _smoothed(matches)
         warp = asked if motion.warp is None else motion.warp + asked
         motion = Motion(motion.matrix, warp, (origin[0], origin[1]))
