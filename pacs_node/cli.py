@@ -14,6 +14,7 @@ import typer
 
 from pacs_node import __version__
 from pacs_node.commands.ingest_options import ingest
+from pacs_node.commands.sweep_options import sweep
 
 __all__ = ["app", "main"]
 
@@ -328,6 +329,12 @@ def evaluate(
     data, targets = (pairs, which, parse_steps(steps), control, radiographs), (output, markdown)
     order = Order(bundle, *data, *targets, lpips, where, threads)
     _leave(carry_out(order, tuple(choose or ()), as_json_document=json))
+
+
+app.command(
+    epilog=f"{EXAMPLES}pacs-node sweep --pairs pairs/ --vary steps=1,2,4,10\n\n"
+    "pacs-node sweep --pairs pairs/ --vary offset_noise=0,.1 --vary clipping.omega=0,3,12 --vary clipping.b=1.4,4"
+)(sweep)
 
 
 def _leave(code: int) -> None:
