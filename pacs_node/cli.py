@@ -266,7 +266,7 @@ def train(
     from pacs_node.commands.train import Order, run_folder
     from pacs_node.commands.train import run as carry_out
 
-    limits = {"max_steps": steps, "max_minutes": minutes, "batch": batch, "accumulate": accumulate, "seed": seed}
+    limits: dict[str, object] = {"max_steps": steps, "max_minutes": minutes, "batch": batch, "accumulate": accumulate, "seed": seed}
     limits |= {"workers": workers, "device": device, "resume": not restart}
     folders = tuple(data or ()), radiographs, validate
     order = Order(run_folder(run, output), preset, stage, (people, pairs, framings), folders, limits)

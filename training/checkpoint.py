@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.denoiser import Denoiser, DenoiserConfig
+from training.control_network import ControlConfig
 
 __all__ = [
     "STATE",
@@ -116,7 +117,7 @@ def read_meta(folder: Path) -> Header:
     return meta
 
 
-def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig) -> None:
+def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig | ControlConfig) -> None:
     """See that the checkpoint in ``folder`` is of a network of the sizes ``config``.
 
     Raises

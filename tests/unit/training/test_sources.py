@@ -10,14 +10,14 @@ from PIL import Image
 from pacs_node.cli import main
 from pacs_node.errors import ConfigError
 from training.checkpoint import CheckpointError, read_meta
-from training.ingest.manifest import Manifest, PairRecord, SourceFacts
+from training.ingest.manifest import Manifest, PairRecord, SourceFacts, Split
 from training.pairs import PairShards
 from training.preset import Preset
 from training.run import Amounts, Sources, train
 from training.sources import MixedPairs, gather, held_out_images
 
 SIZE = 96
-SPLITS = ("train", "train", "train", "validation", "test")
+SPLITS: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 
 
 @pytest.fixture(scope="module")
