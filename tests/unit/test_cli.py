@@ -17,6 +17,7 @@ COMMANDS = [
     ["status"],
     ["audit"],
     ["export-onnx"],
+    ["sweep"],
     ["demo"],
     ["config", "check"],
     ["config", "show"],
