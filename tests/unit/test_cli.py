@@ -22,6 +22,7 @@ COMMANDS = [
     ["config", "check"],
     ["config", "show"],
     ["config", "reference"],
+    ["ingest"],
     ["train", "autoencoder"],
     ["train", "diffusion"],
 ]

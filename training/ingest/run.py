@@ -134,6 +134,8 @@ class _State:
     def work(self, tick: Tick) -> None:
         folder, jobs = self.order.folder, self.plan.jobs
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        for stale in (folder / PICTURES).glob(".*.part"):  # of one that was killed
+            stale.unlink()
         self.private.write(folder)  # before the first picture: its id must be known again
         saved = time.monotonic()
         try:

@@ -17,7 +17,7 @@ __all__ = ["FloatImage", "dicom", "moved", "other_tone", "png8", "png16", "raw_j
 
 
 def twins(seed: int = 0, size: int = 512) -> tuple[FloatImage, FloatImage]:
-    """A radiograph and the same without ribs, (size, size) in [0, 1]: dark lungs with vessels, bright ribs with rims."""
+    """A radiograph and the same without ribs, (size, size) in [0, 1]: dark lungs with vessels; ribs with rims."""
     rows, columns = (np.mgrid[0:size, 0:size] + 0.5) / size
     rng = np.random.default_rng(seed)
     middles = (0.29 + rng.normal(0, 0.01), 0.71 + rng.normal(0, 0.01))
