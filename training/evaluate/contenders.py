@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from model.bundle import Bundle, FusionSpec
+from model.bundle import Bundle, FusionSpec, ModelSpec
 from pacs_node.engine import Engine
 from pacs_node.imaging.fit import GridImage, from_grid, letterbox, to_grid
 from pacs_node.imaging.fuse import quantised
+from pacs_node.imaging.views import mean_layer, views
 from pacs_node.pipeline import native_layer, noise_seed, run_network
 from pacs_node.records import FloatImage, Radiograph
 from training.control import control_layers
@@ -64,11 +65,11 @@ def contenders(
     yield Contender("identity", "identity (the input)", "trivial", _identity)
     yield Contender("tone_curve", "best tone curve", "trivial", _toned)
     if control is not None:
-        fusion, title = bundle.spec.fusion, "one-pass U-Net control"
-        yield Contender("control", title, "control", partial(_controlled, control, bundle.spec.grid, fusion))
-        if fusion != WHOLE:
-            make = partial(_controlled, control, bundle.spec.grid, WHOLE)
-            yield Contender("control_whole", f"{title}, whole layer", "control", make)
+        title = "one-pass U-Net control"
+        yield Contender("control", title, "control", partial(_controlled, control, bundle.spec))
+        if bundle.spec.fusion != WHOLE:
+            whole = bundle.spec.model_copy(update={"fusion": WHOLE})
+            yield Contender("control_whole", f"{title}, whole layer", "control", partial(_controlled, control, whole))
     for count in sorted({*steps, bundle.spec.steps}):
         yield _ours(bundle, engine, count)
     yield Contender("oracle", "bound: decoded true twins, fused", "bound", partial(_oracle, engine, True, True))
@@ -84,7 +85,7 @@ def _ours(bundle: Bundle, engine: Engine, steps: int) -> Contender:
     def make(name: str, twins: Twins) -> Output:
         return suppressed(twins.radiograph, engine, steps, noise_seed(name, bundle.digest, steps, 0))
 
-    return Contender(f"steps_{steps}", title, "bundle", make, evaluations=steps)
+    return Contender(f"steps_{steps}", title, "bundle", make, evaluations=steps * bundle.spec.views)
 
 
 def suppressed(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -> Output:
@@ -114,12 +115,16 @@ def _toned(_name: str, twins: Twins) -> Output:
     return Output(soft, cxr - soft)
 
 
-def _controlled(control: ControlNetwork, grid: int, fusion: FusionSpec, _name: str, twins: Twins) -> Output:
-    """The control on the bundle's grid, its layer subtracted as the bundle's is."""
-    radiograph = twins.radiograph
-    grid_image = to_grid(radiograph, grid)
-    layer = 2 * control_layers(control, torch.from_numpy(grid_image.pixels))[0]
-    return _rounded(radiograph, native_layer(layer, radiograph, grid_image, fusion))
+def _controlled(control: ControlNetwork, spec: ModelSpec, _name: str, twins: Twins) -> Output:
+    """The control on the bundle's grid, in as many views, its layer subtracted as the bundle's is."""
+    radiograph, moved = twins.radiograph, spec.downsampling // 2
+    grid_image = to_grid(radiograph, spec.grid)
+    layers = []
+    for view in views(spec.views):
+        image = torch.from_numpy(view.shown(grid_image.pixels, moved))
+        layers.append(view.undone(2 * control_layers(control, image)[0], moved))
+    layer = native_layer(mean_layer(layers), radiograph, grid_image, spec.fusion)
+    return _rounded(radiograph, layer)
 
 
 def _oracle(engine: Engine, decoded: bool, fused: bool, _name: str, twins: Twins) -> Output:

@@ -39,8 +39,8 @@ def model_facts(bundle: Bundle) -> dict[str, str]:
     return {
         "bundle": f"{spec.name} {spec.version}",
         "digest": bundle.digest,
-        "network": f"grid {spec.grid} x {spec.grid}, predicts {spec.prediction}, {spec.steps} steps",
-        "bone layer": f"{shape}, strength {fusion.strength:g}",
+        "network": f"grid {spec.grid} x {spec.grid}, {spec.process}, predicts {spec.prediction}, {spec.steps} steps",
+        "bone layer": f"mean of {spec.views} views, {shape}, strength {fusion.strength:g}",
     }
 
 
