@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from training.simulate.canvas import FloatArray, RealArray
 
-__all__ = ["Box", "Warp", "add_marker", "black_borders", "box_of", "draw_warp", "resample"]
+__all__ = ["Box", "Warp", "add_marker", "black_borders", "box_of", "draw_warp", "heart_beat", "resample"]
 
 Box = tuple[float, float, float, float]  # centre row, centre column, half height, half width, as shares of the side
 
@@ -65,6 +65,16 @@ def _bend(rng: np.random.Generator, u: FloatArray, v: FloatArray, strength: floa
     cells = np.sin(k * u + a) * np.sin(m * v + b) * (0.006 * strength * rng.normal())
     waves = np.sin((p + 4) * v + q) * (0.004 * strength * rng.normal())
     return np.asarray(cells + waves, dtype=np.float32)
+
+
+def heart_beat(size: int, lungs: Box, shift: float) -> Warp:
+    """A heart that contracts, or fills where ``shift`` is negative, in a still chest; a share of the side."""
+    row, column, half_height, half_width = lungs
+    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size).astype(np.float32)
+    v = (axis[:, None] - row - 0.3 * half_height) / half_height
+    u = (axis[None, :] - column - 0.15 * half_width) / half_width
+    near = np.exp(-((u / 0.55) ** 2) - (v / 0.55) ** 2) * np.float32(shift / 0.24)  # the peak
+    return Warp(axis[:, None] + near * v * 0.55, axis[None, :] + near * u)
 
 
 def resample(image: FloatArray, warp: Warp) -> FloatArray:

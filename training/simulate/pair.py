@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from training.simulate.align import outline, walk_over
 from training.simulate.anatomy import Anatomy, draw_anatomy
 from training.simulate.canvas import FloatArray
-from training.simulate.display import develop, draw_chain
+from training.simulate.display import Chain, develop, draw_chain
 from training.simulate.dress import dress
-from training.simulate.frame import Warp, add_marker, black_borders, box_of, draw_warp, resample
-from training.simulate.imaging import draw_exposure, expose
+from training.simulate.frame import Warp, add_marker, black_borders, box_of, draw_warp, heart_beat, resample
+from training.simulate.imaging import Exposure, draw_exposure, expose
 
 __all__ = ["SimulatedPair", "form_pair", "simulate_pair"]
 
@@ -26,12 +26,15 @@ class SimulatedPair:
     soft : (size, size) float32, the same with bone replaced by soft tissue: equal to ``cxr`` where there is no bone.
     lungs : (size, size) bool.
     seed : the seed of the body.
+    exposure, chain : how it was taken and shown.
     """
 
     cxr: FloatArray
     soft: FloatArray
     lungs: NDArray[np.bool_]
     seed: int
+    exposure: Exposure
+    chain: Chain
 
 
 def simulate_pair(seed: int, size: int = 512) -> SimulatedPair:
@@ -40,11 +43,18 @@ def simulate_pair(seed: int, size: int = 512) -> SimulatedPair:
     return form_pair(anatomy, anatomy, np.random.default_rng([seed, 0x1A6E]), size)
 
 
-def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int = 512) -> SimulatedPair:
+def form_pair(
+    body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int = 512, *, motion: float = 0.0
+) -> SimulatedPair:
     """One of many radiographs of a body, with its own bones or another's laid where its lungs are.
 
     The view, the density of the bones, the exposure and the display chain are drawn from ``rng``. ``size`` is divided
     by 64 for the speed of wide blurs; other sizes work, slower.
+
+    Parameters
+    ----------
+    motion : how far the heart's edge moved between the two shots of a dual-energy unit, as a share of the side; the
+        twins of a single shot, which is what training wants, do not move.
     """
     own = bones is body
     body = dress(body, rng)
@@ -54,13 +64,18 @@ def form_pair(body: Anatomy, bones: Anatomy, rng: np.random.Generator, size: int
     bone = _bone(bones, warp if own else _mixed_view(body, bones, warp, rng), rng)
     patient = soft > 1.0
     bone *= patient
-    log_cxr, log_soft = expose(soft, bone, draw_exposure(rng, size), rng)
-    keep = black_borders(rng, size)
-    cxr, twin = develop(log_cxr, log_soft, patient & (keep > 0), lungs & (keep > 0), draw_chain(rng))
+    exposure = draw_exposure(rng, size)
+    log_cxr, log_soft = expose(soft, bone, exposure, rng)
+    shift = motion * float(rng.choice([-1, 1]))
+    if shift:
+        log_soft = resample(log_soft, heart_beat(size, box_of(lungs), shift))
+    keep, chain = black_borders(rng, size), draw_chain(rng)
+    cxr, twin = develop(log_cxr, log_soft, patient & (keep > 0), lungs & (keep > 0), chain)
     marker = add_marker(rng, size)
     shade = np.float32(rng.uniform(0.8, 1.0))
     cxr, twin = (np.maximum(p * keep, marker * shade) for p in (cxr, twin))
-    return SimulatedPair(cxr.astype(np.float32), twin.astype(np.float32), lungs & (keep > 0), body.seed)
+    cxr, twin = cxr.astype(np.float32), twin.astype(np.float32)
+    return SimulatedPair(cxr, twin, lungs & (keep > 0), body.seed, exposure, chain)
 
 
 def _bone(bones: Anatomy, warp: Warp, rng: np.random.Generator) -> FloatArray:

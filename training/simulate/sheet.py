@@ -1,25 +1,26 @@
 """A page to look at: simulated radiographs, their twins and the bone between them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from training.simulate.pair import SimulatedPair, simulate_pair
+from training.simulate.canvas import FloatArray
 
 __all__ = ["preview_sheet", "tile"]
 
 
-def tile(pair: SimulatedPair) -> np.ndarray:
-    """Radiograph, twin and three times their difference over grey, side by side (size, 3 size) uint8."""
-    bone = np.clip(0.3 + 3 * (pair.cxr - pair.soft), 0, 1)
-    return np.asarray(np.round(np.hstack([pair.cxr, pair.soft, bone]) * 255), dtype=np.uint8)
+def tile(cxr: FloatArray, soft: FloatArray, side: int) -> Image.Image:
+    """Radiograph, twin and three times their difference over grey, side by side: (side, 3 side), 8 bit."""
+    bone = np.clip(0.3 + 3 * (cxr - soft), 0, 1)
+    whole = Image.fromarray(np.round(np.hstack([cxr, soft, bone]) * 255).astype(np.uint8))
+    return whole.resize((3 * side, side), Image.Resampling.BOX)
 
 
-def preview_sheet(n: int, path: Path, size: int = 384, first_seed: int = 0) -> None:
-    """Write a PNG with ``n`` pairs, two a row."""
-    tiles = [tile(simulate_pair(first_seed + k, size)) for k in range(n)]
-    if len(tiles) % 2:
-        tiles.append(np.zeros_like(tiles[0]))
-    rows = [np.hstack(tiles[k : k + 2]) for k in range(0, len(tiles), 2)]
-    Image.fromarray(np.vstack(rows)).save(path)
+def preview_sheet(pairs: Sequence[tuple[FloatArray, FloatArray]], path: Path, side: int = 384) -> None:
+    """Write a PNG with pairs (radiograph, twin), each (size, size) in [0, 1], two a row."""
+    page = Image.new("L", (6 * side, side * -(-len(pairs) // 2)))
+    for k, (cxr, soft) in enumerate(pairs):
+        page.paste(tile(cxr, soft, side), ((k % 2) * 3 * side, (k // 2) * side))
+    page.save(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from training.simulate.anatomy import Anatomy, draw_anatomy
@@ -98,8 +99,22 @@ def test_an_empty_cache_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_sheet_is_written(tmp_path: Path) -> None:
-    preview_sheet(1, tmp_path / "sheet.png", 64)
-    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    """Three pairs, two a row: radiograph, twin, bone over grey."""
+    pairs = [(np.full((8, 8), 0.5, np.float32), np.full((8, 8), 0.4, np.float32))] * 3
+    preview_sheet(pairs, tmp_path / "sheet.png", 16)
+    page = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert page.shape == (32, 96)
+    assert [int(page[20, column]) for column in (8, 24, 40, 56)] == [128, 102, 153, 0]
+
+
+def test_a_beating_heart_moves_the_twin_within_the_chest_only(phantom: Anatomy) -> None:
+    still, moved = (form_pair(phantom, phantom, np.random.default_rng(2), 256, motion=m) for m in (0.0, 0.012))
+    assert np.array_equal(still.cxr, moved.cxr)
+    difference = np.abs(moved.soft - still.soft)
+    assert difference.max() > 0.05
+    rows, columns = np.nonzero(still.lungs)
+    edge = difference[: int(np.quantile(rows, 0.02))]  # above the lungs nothing beats
+    assert edge.mean() < 0.1 * difference[rows, columns].mean()
 
 
 def test_the_simulator_runs_without_torch() -> None:
