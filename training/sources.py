@@ -4,25 +4,39 @@ Whatever they come from, they end as shards (`training.pairs`), so that drawing 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from pacs_node.errors import ConfigError
+from pacs_node.imaging.fit import intensity_range
 from training.ingest.manifest import NAME as MANIFEST
 from training.ingest.manifest import Manifest, open_pairs
-from training.pairs import SHARD, PairShards, write_shard
+from training.pairs import FULL_SCALE, SHARD, PairShards, write_shard
 from training.validate import RealPairs
 
-__all__ = ["Gathered", "MixedPairs", "PairSource", "gather", "is_ingested", "shard_ingested", "validation_pairs"]
+__all__ = [
+    "Gathered",
+    "MixedPairs",
+    "PairSource",
+    "gather",
+    "is_ingested",
+    "shard_ingested",
+    "shard_simulated",
+    "validation_pairs",
+]
 
+Pair: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+SIMULATION = "simulation.json"  # `pacs-node simulate` notes there what it filled a folder with
 LOOKED_AT = 8  # validation pairs of an ingested folder that are sampled at every look
 
 
@@ -80,45 +94,73 @@ def is_ingested(folder: Path) -> bool:
 
 
 def gather(folders: Sequence[Path], into: Path, grid: int) -> Gathered:
-    """Open folders of pairs: ingested ones, or shards of simulated ones.
+    """Open folders of pairs: ingested ones, simulated ones, or shards of simulated ones.
 
     Parameters
     ----------
-    into : gets the shards of ingested pairs, once for each manifest.
-    grid : rows and columns, px.
+    into : gets the shards of what is in pictures, once for each state of a folder.
+    grid : rows and columns of ingested pairs, px; simulated ones keep their own.
 
     Raises
     ------
     ConfigError
-        A folder is neither, or has no pair to train on.
+        A folder is none of these, or has no pair to train on.
     """
-    sources, looked_at, digest = [], [], hashlib.sha256()
+    sources, looked_at, identities = [], [], []
     for folder in folders:
+        identity = _identity(folder)
         if is_ingested(folder):
-            shards = shard_ingested(folder, into, grid)
+            shards = shard_ingested(folder, into / identity[:16] / str(grid), grid)
             looked_at.append(validation_pairs(folder, grid))
-        elif any(folder.glob("*.npy")):
-            shards = folder
+        elif (folder / SIMULATION).is_file():
+            shards = shard_simulated(folder, into / identity[:16])
         else:
-            told = "neither pairs of `pacs-node ingest` nor the pairs/ of another training"
-            raise ConfigError(f"{folder} holds {told}")
+            shards = folder
         sources.append(PairShards(shards))
-        digest.update(_identity(folder, shards).encode())
+        identities.append(identity)
     real = next((pairs for pairs in looked_at if pairs is not None), None)
-    return Gathered(tuple(sources), real, digest.hexdigest())
+    return Gathered(tuple(sources), real, hashlib.sha256(" ".join(identities).encode()).hexdigest())
 
 
-def shard_ingested(folder: Path, into: Path, grid: int) -> Path:
+def shard_ingested(folder: Path, target: Path, grid: int) -> Path:
     """Write the training pairs of an ingested folder as shards, where that was not done, and return where they are.
 
     The twins are in the radiograph's tone, so that what a network learns to take away is bone.
     """
     pairs = open_pairs(folder, "train", size=grid, tone="cxr")
-    target = into / _manifest_digest(folder)[:16] / str(grid)
-    paths = [target / f"{number:03d}.npy" for number in range(-(-len(pairs) // SHARD))]
-    missing = [number for number, path in enumerate(paths) if not path.exists()]
-    for number in track(missing, "reading ingested pairs", console=Console(stderr=True), disable=not missing):
-        write_shard(paths[number], list(pairs[number * SHARD : (number + 1) * SHARD]))
+    return _write_shards(target, len(pairs), pairs.__getitem__)
+
+
+def shard_simulated(folder: Path, target: Path) -> Path:
+    """The same for a folder of `pacs-node simulate`, stretched as the service stretches a radiograph."""
+    paths = sorted(folder.glob("*_cxr.png"))
+    if not paths:
+        raise ConfigError(f"{folder} holds no pair yet: `pacs-node simulate -o {folder}` makes some")
+
+    def stretched(index: int) -> Pair:
+        soft_path = paths[index].with_name(paths[index].name.replace("_cxr", "_soft"))
+        cxr, soft = (_grey(path) for path in (paths[index], soft_path))
+        low, high = intensity_range(cxr)
+        return (cxr - low) / (high - low), (soft - low) / (high - low)
+
+    return _write_shards(target, len(paths), stretched)
+
+
+def _grey(path: Path) -> NDArray[np.float32]:
+    """A 16-bit picture in [0, 1]."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture, dtype=np.float32) / np.float32(FULL_SCALE)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: the same `pacs-node simulate` command makes it anew") from error
+
+
+def _write_shards(target: Path, count: int, pair: Callable[[int], Pair]) -> Path:
+    """Shards of up to 100 pairs; those that are there are kept."""
+    numbers = [number for number in range(-(-count // SHARD)) if not (target / f"{number:03d}.npy").exists()]
+    for number in track(numbers, "reading pairs", console=Console(stderr=True), disable=not numbers):
+        wanted = range(number * SHARD, min(count, (number + 1) * SHARD))
+        write_shard(target / f"{number:03d}.npy", [pair(index) for index in wanted])
     return target
 
 
@@ -135,11 +177,19 @@ def held_out_images(real: RealPairs | None) -> Tensor | None:
     return None if real is None else torch.clone(real.images())
 
 
-def _identity(folder: Path, shards: Path) -> str:
+def _identity(folder: Path) -> str:
+    """SHA-256 of what a folder holds to train on, by its manifest, else by the names and sizes of its files.
+
+    Raises
+    ------
+    ConfigError
+        It holds nothing of the kind.
+    """
     if is_ingested(folder):
-        return _manifest_digest(folder)
-    return " ".join(f"{path.name}:{path.stat().st_size}" for path in sorted(shards.glob("*.npy")))
-
-
-def _manifest_digest(folder: Path) -> str:
-    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    ending = "*.png" if (folder / SIMULATION).is_file() else "*.npy"
+    names = [f"{path.name}:{path.stat().st_size}" for path in sorted(folder.glob(ending))]
+    if not names and ending == "*.npy":
+        told = "neither pairs of `pacs-node ingest` nor of `pacs-node simulate` nor the pairs/ of another training"
+        raise ConfigError(f"{folder} holds {told}")
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()

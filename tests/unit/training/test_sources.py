@@ -107,8 +107,27 @@ def test_few_real_pairs_are_drawn_as_often_as_many_simulated_ones() -> None:
     assert np.mean(drawn) == pytest.approx(0.5, abs=0.05)  # three standard errors of .016
 
 
+def test_pictures_of_the_simulator_become_shards_stretched_like_a_radiograph(tmp_path: Path) -> None:
+    folder = tmp_path / "simulated"
+    folder.mkdir()
+    (folder / "simulation.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds no pair yet"):
+        gather([folder], tmp_path / "data", 64)
+    soft = np.tile(np.linspace(0.2, 0.5, SIZE), (SIZE, 1))
+    for kind, values in (("cxr", soft + 0.1 * (soft > 0.4)), ("soft", soft), ("bone", soft)):
+        picture = Image.fromarray(np.rint(values * 65535).astype(np.uint16))
+        picture.save(folder / f"procedural_0000-00000_{kind}.png")
+    gathered = gather([folder], tmp_path / "data", 64)
+    assert (len(gathered.pairs), gathered.real) == (1, None)
+    cxr, soft_twin = gathered.sources[0][0]
+    assert cxr.shape == (SIZE, SIZE)
+    # .2 to .6 became -1 to 1, but for the half percent at each end
+    assert (float(cxr.min()), float(cxr.max())) == (pytest.approx(-1, abs=0.02), pytest.approx(1, abs=0.02))
+    assert float((cxr - soft_twin).max()) == pytest.approx(0.1 * 2 / 0.4, abs=0.02)
+
+
 def test_a_folder_of_neither_kind_is_refused_with_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="neither pairs of `pacs-node ingest` nor"):
+    with pytest.raises(ConfigError, match="neither pairs of `pacs-node ingest` nor of `pacs-node simulate` nor"):
         gather([tmp_path], tmp_path, 64)
 
 
