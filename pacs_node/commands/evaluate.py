@@ -152,12 +152,12 @@ def _materials(order: Order) -> tuple[Materials, list[str]]:
             raise ConfigError(f"{error}; or go without it: --no-lpips") from error
     return Materials(
         bundle=bundle,
-        engine=open_engine(bundle, order.device, order.threads),
         cases=open_cases(order.pairs, order.split),
         steps=order.steps,
         judge=judge,
         control=_control(order.control, bundle),
         radiographs=held_out(order.radiographs) if order.radiographs else (),
+        engine=open_engine(bundle, order.device, order.threads),  # last: it takes the longest
     ), notes
 
 
