@@ -129,6 +129,18 @@ class Preset(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fitting_sizes(self) -> Self:
+        levels = (self.autoencoder.channels, self.autoencoder.blocks), (self.denoiser.multipliers, self.denoiser.blocks)
+        if any(len(widths) != len(blocks) for widths, blocks in levels):
+            raise ValueError("a network needs as many numbers of blocks as it has levels")
+        multiple = self.autoencoder.downsampling * 2 ** (len(self.denoiser.multipliers) - 1)
+        if self.grid % multiple:
+            raise ValueError(
+                f"grid {self.grid} has to be a multiple of {multiple}, for the coarsest level of both networks"
+            )
+        return self
+
 
 def load_preset(name_or_path: str | Path) -> Preset:
     """Read a preset that is shipped, by name, or any other, by path.

@@ -197,6 +197,8 @@ def test_a_bundle_learns_the_way_from_the_preset(preset: Preset, process: Proces
         ('prediction = "x0"', 'prediction = "v"', "own_prediction_share is for"),
         ("sampling_steps = 2", 'sampling_steps = 2\nprocess = "flow"\nsampler = "dpmpp_2m"', "solves a diffusion"),
         ("sampling_steps = 2", 'sampling_steps = 2\nprocess = "flow"\nscaled_condition = true', "ablation"),
+        ("grid = 64", "grid = 72", "multiple of 16"),
+        ("blocks = [1, 1]", "blocks = [1]", "as many numbers of blocks"),
         ("sampling_steps = 2", 'sampling_steps = 2\nprocess = "walk"', "'diffusion', 'bridge' or 'flow'"),
     ],
 )
