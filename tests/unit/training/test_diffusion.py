@@ -18,6 +18,7 @@ from training.diffusion import (
     add_noise,
     bundle_facts,
     diffusion_loss,
+    on_own_path,
     sampling_of,
     train_diffusion,
     training_process,
@@ -178,6 +179,18 @@ def test_the_condition_is_the_same_in_training_and_sampling_unless_the_ablation_
         image = torch.zeros(1, 1, 64, 64)
         bone_layers(autoencoder, oracle, image, sampling_of(chosen))
         assert torch.equal(oracle.seen[-1], autoencoder.encode(image))
+
+
+@pytest.mark.parametrize("process", ["bridge", "flow"])
+def test_own_guesses_of_a_bridge_or_flow_are_made_from_the_radiograph(preset: Preset, process: ProcessName) -> None:
+    """An untrained denoiser guesses the condition, so that every sample lies between the radiograph and itself."""
+    chosen = way(preset, process, "x0", own_prediction_share=1.0, path_noise=0.5).diffusion
+    rng, batch = np.random.default_rng(0), random_batch()
+    noised = add_noise(batch.soft, batch.condition, chosen, rng)
+    own = on_own_path(Denoiser(preset.denoiser), noised, batch.condition, chosen, rng)
+    expected = batch.condition + 0.5 * noised.level.spread * noised.noise
+    torch.testing.assert_close(own.x_t, expected, atol=1e-6, rtol=0)  # float32: (1 - t) + t
+    assert not torch.allclose(noised.x_t, expected)
 
 
 @pytest.mark.parametrize(("process", "prediction"), WAYS)
