@@ -74,6 +74,8 @@ class Training:
         if world.size > 1 and run.workers > 1:
             raise DeviceError("several processes and --workers do not go together: take --accumulate instead")
         self.device = choose_device(run.device)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # batches are all of one size
         stage.model.to(self.device)
         self.average = copy.deepcopy(stage.model).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(stage.model.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=1e-4)

@@ -24,11 +24,9 @@ from training.pairs import PairShards
 from training.parallel import choose_device
 from training.preset import ControlTraining, Preset
 from training.stage import Rows
-from training.validate import RealPairs, fused, score_pairs
+from training.validate import SHEET_ROWS, RealPairs, score_pairs, side_by_side
 
 __all__ = ["ControlData", "control_layers", "control_loss", "load_control", "train_control"]
-
-SHEET_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +106,7 @@ def train_control(preset: Preset, data: ControlData, run: Run, provenance: dict[
 
     def sheet(network: nn.Module) -> Rows:
         assert isinstance(network, ControlNetwork) and real is not None  # noqa: S101, PT018
-        layers = control_layers(network, real.images()[:SHEET_ROWS])
-        return [
-            [real.cxr[index], fused(real.cxr[index], layer, real.placements[index], preset.fusion), real.soft[index]]
-            for index, layer in enumerate(layers)
-        ]
+        return side_by_side(real, control_layers(network, real.images()[:SHEET_ROWS]), preset.fusion)
 
     stage = Stage(
         name="control",

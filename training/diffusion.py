@@ -24,7 +24,7 @@ from training.losses import gradient_difference
 from training.parallel import choose_device
 from training.preset import DiffusionTraining, Preset
 from training.stage import Rows
-from training.validate import RealPairs, Sampling, bone_layers, fused, score_pairs
+from training.validate import SHEET_ROWS, RealPairs, Sampling, bone_layers, score_pairs, side_by_side
 
 __all__ = [
     "add_noise",
@@ -38,7 +38,6 @@ __all__ = [
 
 HIGH_NOISE = 0.9  # times above this are what the first of few steps sees
 DECODED_LATENTS = 20  # rows and columns of latents whose decoded bone layer is compared
-SHEET_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +237,7 @@ def train_diffusion(
     def sheet(network: nn.Module) -> Rows:
         assert isinstance(network, Denoiser) and real is not None  # noqa: S101, PT018
         layers = bone_layers(autoencoder, network, real.images()[:SHEET_ROWS], sampling).numpy()
-        return [
-            [real.cxr[index], fused(real.cxr[index], layer, real.placements[index], preset.fusion), real.soft[index]]
-            for index, layer in enumerate(layers)
-        ]
+        return side_by_side(real, layers, preset.fusion)
 
     stage = Stage(
         name="diffusion",

@@ -19,9 +19,20 @@ from training.evaluate.cases import open_cases
 from training.ingest.manifest import Split
 from training.metrics import bsr_strict, lung_mask, psnr, rib_correlation, tone_fitted, tone_ratio
 
-__all__ = ["FUSIONS", "RealPairs", "Sampling", "bone_layers", "choice_score", "fused", "score_pairs"]
+__all__ = [
+    "FUSIONS",
+    "SHEET_ROWS",
+    "RealPairs",
+    "Sampling",
+    "bone_layers",
+    "choice_score",
+    "fused",
+    "score_pairs",
+    "side_by_side",
+]
 
 FloatImage = NDArray[np.float32]
+SHEET_ROWS = 4
 FUSIONS = tuple(
     FusionSpec(strength=strength, highpass_px=highpass)
     for highpass in (0.0, 48.0, 24.0, 12.0)
@@ -133,6 +144,14 @@ def fused(cxr: FloatImage, layer: FloatImage, placement: Placement, fusion: Fusi
     shaped = without_glow(shaped_layer(layer, placement, fusion), cxr, 0.0, 1.0)
     soft: FloatImage = np.clip(cxr - shaped, 0, 1)
     return soft
+
+
+def side_by_side(pairs: RealPairs, layers: NDArray[np.float32], fusion: FusionSpec) -> list[list[FloatImage]]:
+    """Rows of a sheet for the first pairs: the radiograph, the radiograph without its bone layer, the truth."""
+    return [
+        [pairs.cxr[index], fused(pairs.cxr[index], layer, pairs.placements[index], fusion), pairs.soft[index]]
+        for index, layer in enumerate(layers)
+    ]
 
 
 def score_pairs(pairs: RealPairs, layers: NDArray[np.float32]) -> dict[str, float]:
