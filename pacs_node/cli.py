@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from pacs_node import __version__
+from pacs_node.commands.evaluate_options import evaluate
 from pacs_node.commands.ingest_options import ingest
 from pacs_node.commands.simulate_options import simulate
 from pacs_node.commands.sweep_options import sweep
@@ -231,55 +232,11 @@ app.command(
 )(ingest)
 
 
-@app.command(
+app.command(
     epilog=f"{EXAMPLES}pacs-node evaluate --pairs pairs/ -o report\n\n"
     "pacs-node evaluate --bundle my-bundle --pairs ingested/ --split test --control runs/first/control -o report\n\n"
     "pacs-node evaluate --choose runs/first --choose runs/second --pairs pairs/"
-)
-def evaluate(
-    pairs: Annotated[
-        Path, typer.Option("--pairs", help="Folder of real pairs NAME_cxr.* and NAME_soft.*, or an ingested one.")
-    ],
-    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.md and evaluation.json.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="One more page, with tables and without pictures.")
-    ] = None,
-    steps: Annotated[str, typer.Option("--steps", help="Network evaluations to try; 1000 takes long.")] = "1,2,4,10,50",
-    control: Annotated[
-        Path | None, typer.Option("--control", help="Checkpoint of the one-pass U-Net, or the run that holds it.")
-    ] = None,
-    radiographs: Annotated[
-        Path | None, typer.Option("--radiographs", help="Folder of radiographs without twins; the last 30 are used.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Of an ingested folder: train, validation or test.")
-    ] = None,
-    choose: Annotated[
-        list[Path] | None,
-        typer.Option("--choose", help="Rank the checkpoints of this training run instead; repeatable."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
-    *,
-    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="Perceptual distance: seconds a row.")] = True,
-    json: Json = False,
-) -> None:
-    """Measure a bundle on real pairs, beside the input, the best tone curve, a control and the truth.
-
-    Everything goes through the service's own pipeline. docs/evaluation_guide.md says how to read the figures.
-    """
-    from pacs_node.commands.evaluate import Order, one_of, parse_steps
-    from pacs_node.commands.evaluate import run as carry_out
-    from pacs_node.config import Device
-
-    which = one_of("split", split, ("train", "validation", "test")) if split else None
-    where = Device(one_of("device", device, tuple(Device)))
-    data, targets = (pairs, which, parse_steps(steps), control, radiographs), (output, markdown)
-    order = Order(bundle, *data, *targets, lpips, where, threads)
-    _leave(carry_out(order, tuple(choose or ()), as_json_document=json))
+)(evaluate)
 
 
 app.command(

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -30,7 +29,7 @@ from training.ingest.manifest import Split
 from training.perceptual import PerceptualWeightsError, load_perceptual
 from training.validate import RealPairs
 
-__all__ = ["Order", "one_of", "parse_steps", "run"]
+__all__ = ["Order", "parse_steps", "run"]
 
 MOST_STEPS = 1000
 WITHOUT_LPIPS = "LPIPS was left out."
@@ -76,19 +75,6 @@ def parse_steps(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and 1 <= int(word) <= MOST_STEPS for word in words):
         raise ConfigError(f"--steps {text}: numbers from 1 to {MOST_STEPS} with commas between them, as 1,4,50")
     return tuple(sorted({int(word) for word in words}))
-
-
-def one_of(option: str, value: str, allowed: tuple[str, ...]) -> Any:
-    """A value that is one of those allowed, typed as whatever they are.
-
-    Raises
-    ------
-    ConfigError
-        It is another one.
-    """
-    if value not in allowed:
-        raise ConfigError(f"--{option} {value}: one of {', '.join(allowed)}")
-    return value
 
 
 def run(order: Order, runs: tuple[Path, ...] = (), *, as_json_document: bool) -> int:

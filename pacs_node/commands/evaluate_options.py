@@ -1,0 +1,53 @@
+"""The options of `pacs-node evaluate`, apart from `pacs_node.cli` for their number; nothing heavy is imported here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    pairs: Annotated[
+        Path, typer.Option("--pairs", help="Folder of real pairs NAME_cxr.* and NAME_soft.*, or an ingested one.")
+    ],
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.md and evaluation.json.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="One more page, with tables and without pictures.")
+    ] = None,
+    steps: Annotated[str, typer.Option("--steps", help="Network evaluations to try; 1000 takes long.")] = "1,2,4,10,50",
+    control: Annotated[
+        Path | None, typer.Option("--control", help="Checkpoint of the one-pass U-Net, or the run that holds it.")
+    ] = None,
+    radiographs: Annotated[
+        Path | None, typer.Option("--radiographs", help="Folder of radiographs without twins; the last 30 are used.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "validation", "test"] | None, typer.Option("--split", help="Of an ingested folder.")
+    ] = None,
+    choose: Annotated[
+        list[Path] | None,
+        typer.Option("--choose", help="Rank the checkpoints of this training run instead; repeatable."),
+    ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where the bundle runs.")] = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    *,
+    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="Perceptual distance: seconds a row.")] = True,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
+    ] = False,
+) -> None:
+    """Measure a bundle on real pairs, beside the input, the best tone curve, a control and the truth.
+
+    Everything goes through the service's own pipeline. docs/evaluation_guide.md says how to read the figures.
+    """
+    from pacs_node.commands.evaluate import Order, parse_steps, run
+    from pacs_node.config import Device
+
+    data, targets = (pairs, split, parse_steps(steps), control, radiographs), (output, markdown)
+    order = Order(bundle, *data, *targets, lpips, Device(device), threads)
+    raise typer.Exit(run(order, tuple(choose or ()), as_json_document=json))
