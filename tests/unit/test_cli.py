@@ -18,6 +18,7 @@ COMMANDS = [
     ["audit"],
     ["export-onnx"],
     ["sweep"],
+    ["evaluate"],
     ["demo"],
     ["config", "check"],
     ["config", "show"],
