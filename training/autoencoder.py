@@ -169,6 +169,11 @@ def _psnr(model: Autoencoder, images: Tensor) -> float:
     return float(10 * torch.log10(4 / functional.mse_loss(_reconstructed(model, images), images)))
 
 
+def _codes_used(model: Autoencoder) -> dict[str, float]:
+    """How many codes were chosen lately: half a choice in their moving count."""
+    return {} if model.quantizer is None else {"codes_used": float((model.quantizer.counts > 0.5).sum())}
+
+
 def _sheet(model: Autoencoder, images: Tensor) -> Rows:
     """Image, reconstruction, and ten times what differs, about grey."""
     rows = []
@@ -234,7 +239,7 @@ def train_autoencoder(preset: Preset, data: AutoencoderData, run: Run, provenanc
     def validate(network: nn.Module, _step: int) -> dict[str, float]:
         assert isinstance(network, Autoencoder)  # noqa: S101
         psnr = _psnr(network, shown)
-        return {"score": psnr, "psnr_db": psnr}
+        return {"score": psnr, "psnr_db": psnr} | _codes_used(network)
 
     def sheet(network: nn.Module) -> Rows:
         assert isinstance(network, Autoencoder)  # noqa: S101
