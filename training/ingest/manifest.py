@@ -70,7 +70,8 @@ class PairRecord(_Strict):
     chest_score : how sure that is, 0 to 1 (`training.ingest.polarity.chest_score`); look at those below .4.
     picture : (rows, columns) of the part that both twins cover, in px of the radiograph; letterboxed into the square.
     matrix : rows of the 2 x 3 affine map from a place (row, column) on the letterboxed radiograph to the place on the
-        letterboxed twin that shows the same. This and the next three count px of squares of 1024, whatever the size.
+        letterboxed twin that shows the same, without the smooth warp of `Recipe.deform`, which is not kept. This and
+        the next three count px of squares of 1024, whatever the size.
     shift_px : mean length of that displacement.
     residual_before_px, residual_px : median displacement between pieces of the twins, before and after.
     similarity, matched_share : correlation of the twins' structure after it, and the share of pieces that match.

@@ -98,8 +98,8 @@ def register(
     if after[0].residual() >= before[0].residual():  # nothing to gain: the pixels stay what they are
         motion, after = Motion(), before
     unit = GRID / len(fixed)
-    lengths = [unit * px for px in (motion.displacement(covered), before[0].residual(), after[0].residual())]
-    return Registration(motion, *lengths, after[0].share, after[1])
+    shift, old, new = (unit * px for px in (motion.displacement(covered), before[0].residual(), after[0].residual()))
+    return Registration(motion, shift, old, new, after[0].share, after[1])
 
 
 def grid_for(longest: int) -> int:

@@ -62,7 +62,7 @@ def png16(image: FloatImage, path: Path) -> Path:
 def png8(image: FloatImage, path: Path) -> Path:
     """Eight bits, in the format of the path's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(path, **({"quality": 95} if ".jp" in path.name else {}))
+    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(path, quality=95)  # read by JPEG only
     return path
 
 

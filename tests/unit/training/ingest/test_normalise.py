@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import map_coordinates
 
 from pacs_node.imaging.fit import place, to_grid
 from tests.unit.training.ingest.chests import FloatImage, moved, other_tone, png8, png16, raw_jsrt, twins
@@ -76,6 +77,19 @@ def test_a_twin_out_of_register_is_laid_onto_its_radiograph(pair: tuple[FloatIma
     inside = place(rows, columns, 256).covered()
     seen = np.asarray(Image.fromarray(out.soft[inside]).resize((253, 251), Image.Resampling.BICUBIC))
     assert alike(seen[8:-8, 8:-8], wanted[8:-8, 8:-8]) > 0.99
+
+
+def test_a_smooth_warp_is_applied_to_the_pixels(pair: tuple[FloatImage, FloatImage], made: Made) -> None:
+    cxr, soft = pair
+    rows, columns = np.mgrid[0:256, 0:256].astype(np.float64)
+    bulge = 2.5 * np.exp(-(((rows - 140) / 60) ** 2 + ((columns - 150) / 60) ** 2))
+    beaten = map_coordinates(soft, [rows + bulge, columns], order=3, mode="nearest")
+    errors = []
+    for deform in (False, True):
+        out = made(cxr, beaten, replace(SMALL, deform=deform))
+        part = out.soft[100:180, 110:190]
+        errors.append(1 - alike(part, np.asarray(Image.fromarray(soft).resize((256, 256)))[100:180, 110:190]))
+    assert errors[1] < errors[0] / 2
 
 
 def test_registration_can_be_left_out(pair: tuple[FloatImage, FloatImage], made: Made) -> None:

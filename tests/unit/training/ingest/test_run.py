@@ -3,6 +3,10 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -142,6 +146,21 @@ def test_an_interrupted_ingest_goes_on_and_ends_the_same(szch: Path, finished: P
     outcome = ingest(Order(szch, out, recipe=Recipe(size=256)))
     assert len(outcome.plan.jobs) == 3
     assert Manifest.read(out) == Manifest.read(finished)  # the same key, so the same ids; to the bit
+
+
+def test_an_ingest_that_is_killed_goes_on_and_ends_the_same(szch: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(finished / "private.json", out)
+    command = [sys.executable, "-m", "pacs_node", "ingest", str(szch), "-o", str(out), *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(out.glob("pairs/*.png")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    ingest(Order(szch, out, recipe=Recipe(size=256)))
+    assert Manifest.read(out) == Manifest.read(finished)
+    assert not list(out.rglob("*.part"))
 
 
 def test_a_dry_run_writes_nothing(szch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
