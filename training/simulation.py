@@ -17,7 +17,7 @@ from PIL import Image
 
 from training.simulate.anatomy import draw_anatomy, load_anatomy, save_anatomy
 from training.simulate.canvas import FloatArray
-from training.simulate.pair import form_pair
+from training.simulate.pair import Studio, form_pair
 
 __all__ = [
     "ANATOMIES",
@@ -127,7 +127,7 @@ def form(folder: Path, wish: Wish, order: Order) -> float:
     body = load_anatomy(body_file(folder, order.body, wish.map_size))
     bones = body if order.bones == order.body else load_anatomy(body_file(folder, order.bones, wish.map_size))
     rng = np.random.default_rng([wish.seed, order.index, 0xF0])
-    pair = form_pair(body, bones, rng, wish.size, motion=wish.motion)
+    pair = form_pair(body, bones, rng, wish.size, Studio(wish.motion))
     _picture(folder / f"{order.name}_cxr.png", pair.cxr * FULL_SCALE)
     _picture(folder / f"{order.name}_soft.png", pair.soft * FULL_SCALE)
     _picture(folder / f"{order.name}_bone.png", (pair.cxr - pair.soft) * (GREY - 1) + GREY)

@@ -15,7 +15,7 @@ from training.simulate.habitus import Habitus, draw_habitus
 from training.simulate.lungs import Lungs, draw_gas, draw_lungs
 from training.simulate.ribs import draw_ribs
 from training.simulate.spine import draw_spine
-from training.simulate.vessels import draw_vessels
+from training.simulate.vessels import draw_airways, draw_vessels
 
 __all__ = ["BONE_LAYERS", "Anatomy", "draw_anatomy", "load_anatomy", "save_anatomy"]
 
@@ -57,10 +57,10 @@ def draw_anatomy(seed: int, size: int = 512) -> Anatomy:
     canvas = _stand(rng, who, size)
     bones = np.stack([canvas.splat(draw(rng, who)) for draw in (draw_ribs, draw_spine, draw_girdle)])
     lungs = draw_lungs(rng, who, canvas)
-    vessels = draw_vessels(rng, who, canvas, lungs)
+    vessels, airways = draw_vessels(rng, who, canvas, lungs), draw_airways(rng, who, canvas, lungs)
     lungs, growth = fall_ill(rng, who, canvas, lungs)
     body = draw_body(rng, who, canvas)
-    soft = _fill(body, lungs, vessels, draw_gas(rng, who, canvas)) + growth * (lungs.path > 0)
+    soft = _fill(body, lungs, vessels, draw_gas(rng, who, canvas)) + (growth + airways) * (lungs.path > 0)
     soft = np.maximum(soft, 0) + draw_devices(rng, who, canvas)
     bones *= body[None] > 0.3  # no bone outside the skin
     return Anatomy(soft.astype(np.float32), bones.astype(np.float32), (lungs.path > 1.5) & (body > 2), seed)
@@ -71,7 +71,7 @@ def _stand(rng: np.random.Generator, who: Habitus, size: int) -> Canvas:
     source = float(rng.uniform(90, 140)) * -1 if who.supine else float(rng.uniform(165, 190))
     return Canvas(
         size=size,
-        fov_cm=float(rng.uniform(35.5, 42.0)) * max(who.scale, 0.95),
+        fov_cm=float(rng.uniform(38.0, 44.0)) * max(who.scale, 0.95),
         centre_cm=(float(rng.normal(0, 0.8)), 11.5 * who.scale + float(rng.normal(0, 1.0))),
         yaw_rad=float(rng.normal(0, 0.08 if who.supine else 0.035)),
         lordosis=float(rng.normal(0.08 if who.supine else 0.0, 0.07)),

@@ -24,11 +24,26 @@ def draw_body(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatAr
         thickness += draw_breasts(rng, who, x, y) * np.clip(thickness, 0, 1)
     thickness += draw_folds(rng, who, x, y) * (thickness > 0.5)
     per_cm = 1 / canvas.pixel_cm
+    thickness += _neck(rng, who, x, y) * (thickness > 0.5)
     fat = np.clip(0.25 + 0.5 * who.fat + 0.05 * fractal_noise(rng, canvas.size, 3.8, 9 * per_cm), 0, 1)
     bundles = fractal_noise(rng, canvas.size, 2.2, 2.5 * per_cm) * 0.012 + _striae(rng, canvas) * 0.02
     wall = np.minimum(thickness, 5.0)
     density = MUSCLE_DENSITY - (MUSCLE_DENSITY - FAT_DENSITY) * fat
     return np.asarray(np.maximum(thickness * density + bundles * wall, 0), dtype=np.float32)
+
+
+def _neck(rng: np.random.Generator, who: Habitus, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Muscles that run from the breastbone to behind the ears and from the neck to the shoulders; they end in edges."""
+    k = who.scale
+    total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
+    for side in (-1.0, 1.0):
+        u = side * x - who.bend(y) * side
+        middle = (1.6 + 0.42 * np.clip(2.5 * k - y, 0, 14)) * k + float(rng.normal(0, 0.2))
+        band = np.maximum(1 - ((u - middle) / (1.1 * k)) ** 2, 0) ** 0.5 / (1 + np.exp((y - 2.5 * k) / 0.5))
+        slope = 3.0 * k - 5.5 * k * np.exp(-np.maximum(u - 4 * k, 0) / (5.0 * k))  # the upper edge of the trapezius
+        drop = np.clip((y - slope) / 0.6, 0, 1) * np.exp(-np.maximum(y - slope, 0) / 3.0) * (u > 3.5 * k)
+        total += float(rng.uniform(0.8, 2.0)) * band + float(rng.uniform(0.5, 1.6)) * drop
+    return total
 
 
 def _super(q: RealArray, power: float) -> FloatArray:

@@ -70,7 +70,7 @@ def _consolidation(rng: np.random.Generator, canvas: Canvas, lungs: Lungs) -> Fl
         cx, cy = _somewhere(rng, canvas, lungs.mask[int(rng.integers(2))])
         sx, sy = float(rng.uniform(1.2, 5)), float(rng.uniform(1.2, 5))
         place = np.exp(-0.5 * ((x - cx) / sx) ** 2 - 0.5 * ((y - cy) / sy) ** 2)
-        total += float(rng.uniform(0.06, 0.4)) * np.clip(place * (1 + 0.45 * texture), 0, 1)
+        total += float(rng.uniform(0.06, 0.4)) * np.clip(place * (1 + 0.3 * texture), 0, 1)
     return total
 
 

@@ -1,14 +1,13 @@
 """The display chain: from the logarithm of the exposure to P-values, one drawn chain for both twins."""
 
+import math
 from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from training.simulate.canvas import FloatArray
-from training.simulate.filters import smooth
+from training.simulate.backend import NUMPY, Array, Backend, smooth
 
 __all__ = ["Chain", "develop", "draw_chain"]
 
@@ -57,84 +56,84 @@ def draw_chain(rng: np.random.Generator) -> Chain:
 
 
 def develop(
-    log_cxr: FloatArray, log_soft: FloatArray, body: NDArray[np.bool_], lungs: NDArray[np.bool_], chain: Chain
-) -> tuple[FloatArray, FloatArray]:
+    logs: tuple[Array, Array], where: tuple[Array, Array], chain: Chain, on: Backend = NUMPY
+) -> tuple[Array, Array]:
     """P-values in [0, 1] of both twins (size, size); every number that depends on an image comes from the radiograph.
 
-    ``body`` and ``lungs`` (size, size) say where to measure the exposure, as the anatomical program of a scanner does.
+    Parameters
+    ----------
+    logs : -log of the exposure of radiograph and twin, (size, size) each.
+    where : body and lungs, (size, size) bool each: where a scanner's anatomical program measures the exposure.
     """
-    where = _Landmarks(body, lungs)
-    pair = _window([log_cxr, log_soft], where, 0.15, 99.5, 1.0)
-    pair = _bands(pair, chain, log_cxr.shape[0] / 512)
+    where_to_look = _Landmarks(*where, on)
+    pair = _bands(where_to_look.window(list(logs), 0.15, 99.5, 1.0), chain, logs[0].shape[0] / 512, on)
     if chain.equalise:
-        pair = _equalise(pair, chain.equalise)
-    pair = [_tone(p, chain) for p in _window(pair, where, chain.lung, chain.high, chain.white)]
-    return _store(pair[0], pair[1], chain)
+        pair = _equalise(pair, chain.equalise, on)
+    cxr, soft = (_tone(p, chain, on) for p in where_to_look.window(pair, chain.lung, chain.high, chain.white))
+    return _store(cxr, soft, chain, on)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Landmarks:
     """Where to measure the exposure: (size, size) bool each."""
 
-    body: NDArray[np.bool_]
-    lungs: NDArray[np.bool_]
+    body: Array
+    lungs: Array
+    on: Backend
+
+    def window(self, pair: list[Array], lung: float, high: float, white: float) -> list[Array]:
+        """Scale both: the darkest tenth of the lungs to ``lung``, the percentile ``high`` of the body to ``white``."""
+        coarse, bodies, airy = pair[0][::4, ::4], self.body[::4, ::4], self.lungs[::4, ::4]
+        seen = coarse[bodies] if int(bodies.sum()) > 16 else coarse
+        dark = coarse[airy] if int(airy.sum()) > 16 else seen
+        bottom, top = self.on.percentile(dark, 10), self.on.percentile(seen, high)
+        scale = (white - lung) / max(top - bottom, 1e-2)
+        return [(p - bottom) * scale + lung for p in pair]
 
 
-def _window(pair: list[FloatArray], where: _Landmarks, lung: float, high: float, white: float) -> list[FloatArray]:
-    """Scale both: the darkest tenth of the lungs goes to ``lung``, the percentile ``high`` of the body to ``white``."""
-    coarse, bodies, airy = pair[0][::4, ::4], where.body[::4, ::4], where.lungs[::4, ::4]
-    seen = coarse[bodies] if bodies.sum() > 16 else coarse.ravel()
-    dark = coarse[airy] if airy.sum() > 16 else seen
-    bottom, top = float(np.percentile(dark, 10)), float(np.percentile(seen, high))
-    scale = (white - lung) / max(top - bottom, 1e-2)
-    return [(p - np.float32(bottom)) * np.float32(scale) + np.float32(lung) for p in pair]
-
-
-def _bands(pair: list[FloatArray], chain: Chain, zoom: float) -> list[FloatArray]:
+def _bands(pair: list[Array], chain: Chain, zoom: float, on: Backend) -> list[Array]:
     if max(abs(g - 1) for g in chain.gains) < 0.02:
         return pair
     out = []
-    for p in (np.clip(q, -0.6, 1.6) for q in pair):  # raw air and metal would ring
-        fine, middle, coarse = (smooth(p, s * zoom) for s in (1.5, 6.0, 32.0))
-        a, b, c, d = (np.float32(g) for g in chain.gains)
+    for p in (on.clip(q, -0.6, 1.6) for q in pair):  # raw air and metal would ring
+        fine, middle, coarse = (smooth(p, s * zoom, on) for s in (1.5, 6.0, 32.0))
+        a, b, c, d = chain.gains
         out.append(d * coarse + c * (middle - coarse) + b * (fine - middle) + a * (p - fine))
     return out
 
 
-def _equalise(pair: list[FloatArray], share: float) -> list[FloatArray]:
-    clipped = np.clip(pair[0], -0.1, 1.1)
+def _equalise(pair: list[Array], share: float, on: Backend) -> list[Array]:
+    clipped = on.clip(pair[0], -0.1, 1.1)
     sigma = 0.08 * clipped.shape[0]
-    mean = smooth(clipped, sigma)
-    spread = np.sqrt(np.maximum(smooth((clipped - mean) ** 2, sigma), 0)) + np.float32(0.07)
-    gain = np.float32(1 - share) + np.float32(share * 0.16) / spread
-    return [mean * np.float32(1 - 0.5 * share) + (p - mean) * gain for p in pair]
+    mean = smooth(clipped, sigma, on)
+    spread = on.clip(smooth((clipped - mean) ** 2, sigma, on), 0, None) ** 0.5 + 0.07
+    gain = (1 - share) + share * 0.16 / spread
+    return [mean * (1 - 0.5 * share) + (p - mean) * gain for p in pair]
 
 
-def _knees(p: FloatArray) -> FloatArray:
+def _knees(p: Array, on: Backend) -> Array:
     """Into [0, 1] without an edge: the toe and the shoulder of a film, each an exponential."""
-    toe = np.float32(0.06)
-    low = np.where(p < toe, toe * np.exp(np.minimum(p / toe - 1, 0)), p)
-    return np.asarray(np.where(low > 1 - toe, 1 - toe * np.exp(np.minimum((1 - low) / toe - 1, 0)), low), np.float32)
+    toe = 0.06
+    low = on.where(p < toe, toe * on.exp(on.clip(p / toe - 1, None, 0)), p)
+    return on.where(low > 1 - toe, 1 - toe * on.exp(on.clip((1 - low) / toe - 1, None, 0)), low)
 
 
-def _tone(p: FloatArray, chain: Chain) -> FloatArray:
-    v = _knees(p) ** np.float32(chain.gamma)
+def _tone(p: Array, chain: Chain, on: Backend) -> Array:
+    v = _knees(p, on) ** chain.gamma
     if chain.slope < 0.5:
-        return np.asarray(v, dtype=np.float32)
-    half = np.float32(chain.slope / 2)
-    low, high = 1 / (1 + np.exp(half)), 1 / (1 + np.exp(-half))
-    return np.asarray(
-        (1 / (1 + np.exp(-np.float32(chain.slope) * (v - np.float32(0.5)))) - low) / (high - low), np.float32
-    )
+        return v
+    low, high = 1 / (1 + math.exp(chain.slope / 2)), 1 / (1 + math.exp(-chain.slope / 2))
+    return (1 / (1 + on.exp(-chain.slope * (v - 0.5))) - low) / (high - low)
 
 
-def _store(cxr: FloatArray, soft: FloatArray, chain: Chain) -> tuple[FloatArray, FloatArray]:
+def _store(cxr: Array, soft: Array, chain: Chain, on: Backend) -> tuple[Array, Array]:
     """What an 8-bit file does to the radiograph; the twin gets the same error, so that it differs in bone alone."""
     stored = cxr
     if chain.levels:
-        stored = np.round(stored * chain.levels) / np.float32(chain.levels)
+        stored = on.round(stored * chain.levels) / chain.levels
     if chain.jpeg:
         buffer = BytesIO()
-        Image.fromarray(np.round(stored * 255).astype(np.uint8)).save(buffer, "JPEG", quality=chain.jpeg)
-        stored = np.asarray(Image.open(buffer), dtype=np.float32) / np.float32(255)
-    return stored.astype(np.float32), np.clip(soft + (stored - cxr), 0, 1).astype(np.float32)
+        grey = np.round(on.give(stored) * 255).astype(np.uint8)
+        Image.fromarray(grey).save(buffer, "JPEG", quality=chain.jpeg)
+        stored = on.take(np.asarray(Image.open(buffer), dtype=np.float32) / np.float32(255))
+    return stored, on.clip(soft + (stored - cxr), 0, 1)

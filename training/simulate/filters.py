@@ -1,27 +1,23 @@
-"""Wide Gaussian blurs at the price of narrow ones."""
+"""The arithmetic of wide Gaussian blurs at the price of narrow ones."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from training.simulate.canvas import FloatArray
 
-__all__ = ["smooth"]
+__all__ = ["hat", "reduction"]
 
 
-def smooth(image: FloatArray, sigma_px: float) -> FloatArray:
-    """Gaussian blur (rows, columns); a wide one runs on a reduced image and is brought back by linear interpolation."""
+def reduction(shape: Sequence[int], sigma_px: float) -> int:
+    """By how much an image (rows, columns) may be reduced before a blur: two pixels of deviation are left."""
     factor = 1
-    while sigma_px / (2 * factor) >= 2 and image.shape[0] % (2 * factor) == 0 and image.shape[1] % (2 * factor) == 0:
+    while sigma_px / (2 * factor) >= 2 and shape[0] % (2 * factor) == 0 and shape[1] % (2 * factor) == 0:
         factor *= 2
-    if factor == 1:
-        return np.asarray(ndimage.gaussian_filter(image, sigma_px, mode="nearest"), dtype=np.float32)
-    rows, columns = image.shape[0] // factor, image.shape[1] // factor
-    small = image.reshape(rows, factor, columns, factor).mean(axis=(1, 3))
-    small = ndimage.gaussian_filter(small, sigma_px / factor, mode="nearest")
-    return _hat(image.shape[0], factor) @ small.astype(np.float32) @ _hat(image.shape[1], factor).T
+    return factor
 
 
-def _hat(n: int, factor: int) -> FloatArray:
+def hat(n: int, factor: int) -> FloatArray:
     """Linear interpolation from block centres to pixels, a matrix (n, n / factor)."""
     at = np.clip((np.arange(n) + 0.5) / factor - 0.5, 0, n // factor - 1)
     low = np.minimum(at.astype(np.int32), n // factor - 2)

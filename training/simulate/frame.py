@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from training.simulate.canvas import FloatArray, RealArray
 
-__all__ = ["Box", "Warp", "add_marker", "black_borders", "box_of", "draw_warp", "heart_beat", "resample"]
+__all__ = ["Box", "Warp", "add_marker", "black_borders", "box_of", "draw_warp", "heart_beat"]
 
 Box = tuple[float, float, float, float]  # centre row, centre column, half height, half width, as shares of the side
 
@@ -75,13 +74,6 @@ def heart_beat(size: int, lungs: Box, shift: float) -> Warp:
     u = (axis[None, :] - column - 0.15 * half_width) / half_width
     near = np.exp(-((u / 0.55) ** 2) - (v / 0.55) ** 2) * np.float32(shift / 0.24)  # the peak
     return Warp(axis[:, None] + near * v * 0.55, axis[None, :] + near * u)
-
-
-def resample(image: FloatArray, warp: Warp) -> FloatArray:
-    """The source (n, n) seen through the warp, linear, edges repeated."""
-    n = np.float32(image.shape[0])
-    at = np.stack([warp.rows * n - np.float32(0.5), warp.columns * n - np.float32(0.5)])
-    return np.asarray(ndimage.map_coordinates(image, at, order=1, mode="nearest"), dtype=np.float32)
 
 
 def box_of(mask: NDArray[np.bool_]) -> Box:

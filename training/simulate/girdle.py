@@ -13,11 +13,25 @@ DOWN = np.array([0, 1, 0], np.float32)
 
 
 def draw_girdle(rng: np.random.Generator, who: Habitus) -> Cloud:
-    """Both shoulders of one person."""
+    """Both shoulders of one person, and the jaw above them."""
     raised = float(rng.normal(0, 0.5))
-    return join(
-        [part for side in (-1.0, 1.0) for part in _shoulder(rng, who, side, raised + float(rng.normal(0, 0.3)))]
-    )
+    parts = [part for side in (-1.0, 1.0) for part in _shoulder(rng, who, side, raised + float(rng.normal(0, 0.3)))]
+    return join([*parts, *_mandible(rng, who)])
+
+
+def _mandible(rng: np.random.Generator, who: Habitus) -> list[Cloud]:
+    """The lower jaw, which hangs into the picture where the head was not held up; its body and the two rami."""
+    k = who.scale
+    chin = np.array([float(rng.normal(0, 0.8)), float(rng.uniform(-9.5, -6.0)), -8.0], np.float32) * np.float32(k)
+    corner = np.array([4.8, -1.2 + float(rng.normal(0, 0.4)), 6.0], np.float32) * np.float32(k)
+    t = np.linspace(-1, 1, 40)
+    arch = chin + np.stack([corner[0] * np.sign(t) * np.abs(t) ** 0.7, corner[1] * t**2, corner[2] * t**2], axis=1)
+    section = Section(1.3 * k, 0.5 * k, 0.2 * who.bone_density, np.array([0, 0, 1], np.float32), core=0.15)
+    parts = [tube(rng, arch.astype(np.float32), section)]
+    for end in (arch[0], arch[-1]):
+        ramus = np.stack([end, end + np.array([0.2 * np.sign(end[0]), -5.0, 1.0]) * k]).astype(np.float32)
+        parts.append(tube(rng, ramus, Section(1.5 * k, 0.35 * k, 0.15 * who.bone_density, BACK, core=0.1)))
+    return parts
 
 
 def _shoulder(rng: np.random.Generator, who: Habitus, side: float, raised: float) -> list[Cloud]:

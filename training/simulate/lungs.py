@@ -34,7 +34,7 @@ def draw_lungs(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Lungs:
     base = float(rng.uniform(0.15, 0.29))
     gradient = float(rng.uniform(0.0, 0.006)) * (y - 10)
     mottle = fractal_noise(rng, canvas.size, 2.4, 7 / canvas.pixel_cm) * float(rng.uniform(0.002, 0.008))
-    grain = fractal_noise(rng, canvas.size, 0.9, 1.0 / canvas.pixel_cm) * float(rng.uniform(0.003, 0.014))
+    grain = fractal_noise(rng, canvas.size, 0.9, 1.0 / canvas.pixel_cm) * float(rng.uniform(0.002, 0.009))
     density = np.clip(base + gradient + base * mottle * 2 + grain, 0.08, 0.9).astype(np.float32)
     return Lungs(path, density, (paths[0] > 0.8, paths[1] > 0.8))
 
@@ -78,7 +78,7 @@ class _Bulge:
         u, v = x - self.x, y - self.y
         c, s = np.cos(self.turn), np.sin(self.turn)
         q = ((u * c + v * s) / self.half_width) ** 2 + ((v * c - u * s) / self.half_height) ** 2
-        return np.asarray(2 * self.depth * np.maximum(1 - q, 0) ** 0.4, dtype=np.float32)
+        return np.asarray(2 * self.depth * np.maximum(1 - q, 0) ** 0.55, dtype=np.float32)
 
 
 def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -86,22 +86,26 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     k, h = who.scale, who.heart
     shift = -who.lean_cm(canvas.yaw_rad)
     dome = 0.5 * (who.dome_right + who.dome_left)
-    wavy = 0.25 * np.sin(y / 2.3 + float(rng.uniform(0, 6))) + 0.15 * np.sin(y / 1.1 + float(rng.uniform(0, 6)))
+    waves = [
+        0.35 * np.sin(y / 2.9 + float(rng.uniform(0, 6))) + 0.15 * np.sin(y / 1.1 + float(rng.uniform(0, 6)))
+        for _ in range(2)
+    ]  # the two borders are not each other's mirror image
+    wavy = np.where(x < 0, waves[0], waves[1]).astype(np.float32)
     narrow, wide = float(rng.uniform(1.7, 2.5)), float(rng.uniform(2.0, 3.1))
     half = np.interp(y, np.array([-2, 2, 6, 10, 16, 26]) * k, [2.6, wide, wide, narrow + 0.6, narrow, narrow])
     half = half.astype(np.float32) * k + wavy
     deep = 2 * cavity_half_depth(who, y) + 0.5
-    column = 0.97 * deep * np.maximum(1 - np.abs((x - shift * 0.5) / half) ** 5, 0) ** 0.6
+    column = 0.97 * deep * np.maximum(1 - np.abs((x - shift * 0.5) / half) ** 3, 0) ** float(rng.uniform(0.7, 1.1))
     cut = column
     size = 1 + 0.12 * float(rng.normal())
     lie = float(rng.normal(0.7, 0.12))
     parts = [
-        _Bulge(2.4 * k + shift, dome - 2.6 * k, 6.0 * k * h, 3.8 * k * h * size, lie, 7.2).path(x, y),  # ventricles
-        _Bulge(2.5 * k + shift, dome - 5.0 * k, 3.3 * k * h, 6.0 * k, -0.42, 6.8).path(x, y),  # the left border
+        _Bulge(2.7 * k + shift, dome - 1.5 * k, 6.6 * k * h, 4.1 * k * h * size, lie, 7.2).path(x, y),  # ventricles
+        _Bulge(2.7 * k + shift, dome - 5.0 * k, 3.6 * k * h, 6.0 * k, -0.42, 6.8).path(x, y),  # the left border
         _Bulge(1.5 * k + shift, dome - 6.6 * k, 2.9 * k * h, 4.6 * k, -0.25, 6.5).path(
             x, y
         ),  # left atrium, its appendage
-        _Bulge(-0.7 * k + shift, dome - 4.0 * k, 2.5 * k * h, 5.2 * k * h, 0.1, 6.4).path(x, y),  # right atrium
+        _Bulge(-0.8 * k + shift, dome - 3.4 * k, 2.8 * k * h, 5.2 * k * h, 0.1, 6.4).path(x, y),  # right atrium
         _Bulge(2.1 * k + shift, dome - 9.4 * k, 2.2 * k, 3.0 * k, 0.2, 4.6).path(x, y),  # pulmonary trunk
         _Bulge(2.0 * k + shift, 6.4 * k, (1.6 + 0.9 * who.age) * k, (1.7 + 0.6 * who.age) * k, 0, 3.2).path(
             x, y
@@ -115,7 +119,11 @@ def _mediastinum(rng: np.random.Generator, who: Habitus, canvas: Canvas, x: Floa
     stack = np.stack([np.broadcast_to(p, cut.shape) for p in parts])
     heart = (stack**2.5).sum(axis=0) ** 0.4
     heart = heart / (1 + np.exp((y - dome - 3.0) / 0.9))  # the heart lies on the diaphragm
-    soft_edge = ndimage.gaussian_filter(np.maximum(cut, heart), float(rng.uniform(0.03, 0.12)) / canvas.pixel_cm)
+    whole = np.maximum(cut, heart)
+    # Fat, vessels and folds of the pleura: what fills the mediastinum is uneven, and the heart beats while it is taken.
+    uneven = fractal_noise(rng, canvas.size, 2.6, 4 / canvas.pixel_cm) * float(rng.uniform(0.25, 0.6))
+    whole = whole + uneven * np.clip(whole / 4, 0, 1)
+    soft_edge = ndimage.gaussian_filter(whole, float(rng.uniform(0.06, 0.22)) / canvas.pixel_cm)
     return np.asarray(soft_edge, dtype=np.float32)
 
 

@@ -10,8 +10,10 @@ from training.simulate.canvas import Canvas, FloatArray, RealArray
 from training.simulate.habitus import Habitus
 from training.simulate.lungs import Lungs, cavity_half_depth
 
-__all__ = ["draw_vessels"]
+__all__ = ["draw_airways", "draw_vessels"]
 
+TISSUE, PARENCHYMA = 1.06, 0.25  # g/cm3
+LUMEN = 0.8  # inner over outer radius of a bronchus
 MURRAY = 1 / 2.7  # r0**2.7 = r1**2.7 + r2**2.7, between Murray's 3 and what is measured in lungs
 
 
@@ -56,11 +58,28 @@ def draw_vessels(rng: np.random.Generator, who: Habitus, canvas: Canvas, lungs: 
     return canvas.tubes(np.concatenate(points), np.concatenate(radii), np.concatenate(lengths))
 
 
+def draw_airways(rng: np.random.Generator, who: Habitus, canvas: Canvas, lungs: Lungs) -> FloatArray:
+    """Areal density (size, size) in g/cm2 that the walls of the bronchi add to the lungs, less their lumen's.
+
+    Bronchi go with the arteries; only the walls near the hilum are seen, as rings and tram lines.
+    """
+    outer = []
+    for side, mask in ((-1.0, lungs.mask[0]), (1.0, lungs.mask[1])):
+        roots = _arteries(rng, who, side, 0.85)
+        room = _Room(who, canvas, ndimage.binary_dilation(mask, iterations=2))
+        outer.extend(_grow(rng, room, roots, thinnest=0.11))
+    points, radii, lengths = (np.concatenate([part[k] for part in outer]) for k in range(3))
+    wall, lumen = canvas.tubes(points, radii, lengths), canvas.tubes(points, radii * LUMEN, lengths)
+    return np.asarray((TISSUE - PARENCHYMA) * wall - TISSUE * lumen, dtype=np.float32)
+
+
 def _arteries(rng: np.random.Generator, who: Habitus, side: float, wealth: float) -> _Twigs:
     k = who.scale
     hilum = np.array([side * 3.7, 9.3 + (0.5 if side < 0 else -0.4), 0.5]) * k + rng.normal(0, 0.25, 3)
-    angles = np.array([-1.35, -0.9, -0.3, 0.25, 0.7, 1.0, 1.2, 1.4, 1.0]) + rng.normal(0, 0.14, 9)
-    sizes = np.array([0.27, 0.3, 0.24, 0.27, 0.36, 0.42, 0.46, 0.42, 0.34]) * wealth * k * rng.uniform(0.8, 1.15, 9)
+    towards = [-1.35, -0.9, -0.3, 0.25, 0.7, 1.0, 1.2, 1.4, 1.0, 0.85, 1.1, 1.3, 0.55]  # most go to the lower lobe
+    girth = [0.27, 0.3, 0.24, 0.27, 0.36, 0.42, 0.46, 0.42, 0.34, 0.34, 0.38, 0.36, 0.3]
+    angles = np.array(towards) + rng.normal(0, 0.14, len(towards))
+    sizes = np.array(girth) * wealth * k * rng.uniform(0.8, 1.15, len(girth))
     return _spray(rng, hilum, angles, sizes, side)
 
 
@@ -81,10 +100,12 @@ def _spray(rng: np.random.Generator, at: RealArray, angles: RealArray, sizes: Re
     return _Twigs(start.astype(np.float32), towards.astype(np.float32), sizes.astype(np.float32))
 
 
-def _grow(rng: np.random.Generator, room: _Room, twigs: _Twigs) -> list[tuple[RealArray, RealArray, RealArray]]:
+def _grow(
+    rng: np.random.Generator, room: _Room, twigs: _Twigs, thinnest: float = 0.014
+) -> list[tuple[RealArray, RealArray, RealArray]]:
     """Branch after branch until the twigs leave the lung or grow too thin; points, radii and lengths per generation."""
     laid: list[tuple[RealArray, RealArray, RealArray]] = []
-    steps, thinnest = 6, 0.014
+    steps = 6
     for generation in range(22):
         n = len(twigs.radius)
         if n == 0 or n > 60000:

@@ -88,7 +88,7 @@ def draw_pose(rng: np.random.Generator) -> Pose:
         bend_mm=(float(rng.normal(0, 4)), float(rng.uniform(0, 6.28))),
         sway_mm=tuple(float(a) for a in rng.normal(0, 2.6, many)),
         waves=waves,
-        sharpen=float(rng.uniform(0, 1.1)),
+        sharpen=float(rng.uniform(0.3, 1.5)),
         mirrored=bool(rng.random() < 0.06),  # situs inversus is rarer, but few volumes have to teach both sides
     )
 

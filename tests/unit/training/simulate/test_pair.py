@@ -13,7 +13,7 @@ from scipy import ndimage
 from training.simulate.anatomy import Anatomy, draw_anatomy
 from training.simulate.cache import AnatomyCache, write_cache
 from training.simulate.imaging import DISPLACED, Exposure, expose
-from training.simulate.pair import form_pair, simulate_pair
+from training.simulate.pair import Studio, form_pair, simulate_pair
 from training.simulate.sheet import preview_sheet
 
 SHOT = Exposure(kvp=100, scatter=0.2, scatter_px=20, blur_px=0.3, noise=0.002, noise_grain_px=0)
@@ -108,7 +108,7 @@ def test_a_sheet_is_written(tmp_path: Path) -> None:
 
 
 def test_a_beating_heart_moves_the_twin_within_the_chest_only(phantom: Anatomy) -> None:
-    still, moved = (form_pair(phantom, phantom, np.random.default_rng(2), 256, motion=m) for m in (0.0, 0.012))
+    still, moved = (form_pair(phantom, phantom, np.random.default_rng(2), 256, Studio(m)) for m in (0.0, 0.012))
     assert np.array_equal(still.cxr, moved.cxr)
     difference = np.abs(moved.soft - still.soft)
     assert difference.max() > 0.05
