@@ -104,11 +104,17 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def joined(device: str = "auto") -> Iterator[World]:
-    """Meet the other processes where `torchrun` started several, and part at the end."""
+    """Meet the other processes where `torchrun` started several, and part at the end.
+
+    Raises
+    ------
+    DeviceError
+        There is no such device.
+    """
+    chosen = choose_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield current_world()
         return
-    chosen = choose_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"

@@ -5,10 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.bundle import open_bundle
 from pacs_node.cli import main
 from training.advance import Training
+from training.perceptual import WEIGHTS_VARIABLE
 from training.preset import SHIPPED
 
 FEW = ["--preset", "tiny", "--people", "2", "--pairs", "3", "--json"]
@@ -34,6 +36,10 @@ def test_a_run_becomes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "diffusion", "run", *FEW], "holds no checkpoint"),
         (["train", "autoencoder", "run", *FEW, "--radiographs", "cxr"], "there is no folder cxr"),
         (["train", "diffusion", "run", *FEW, "--validate", "pairs"], "there is no folder pairs"),
+        (["train", "control", "run", *FEW, "--data", "mine"], "there is no folder mine"),
+        (["train", "control", *FEW], "name the folder of the training: -o RUN"),
+        (["train", "control", "run", "-o", "run", *FEW], "the run is named twice"),
+        (["train", "control", "run", *FEW, "--device", "cuda:99"], "there is no cuda:99 here"),
         (["export-onnx", "-o", "bundle"], "give either --checkpoint"),
         (["export-onnx", "-o", "bundle", "--checkpoint", "run"], "holds no diffusion"),
     ],
@@ -86,3 +92,36 @@ def test_a_training_that_is_stopped_ends_with_130_and_says_how_to_go_on(
     told = capsys.readouterr()
     assert [(stage["ending"], stage["step"]) for stage in json.loads(told.out)] == [("stopped", 1)]
     assert "the same command goes on" in told.err
+
+
+def test_a_batch_that_does_not_fit_ends_with_two_and_a_command_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, taken = Training.advance, []
+
+    def full(training: Training, max_steps: int) -> dict[str, float]:
+        taken.append(training.step)
+        if training.step == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(training, max_steps)
+
+    monkeypatch.setattr(Training, "advance", full)
+    assert main(["train", "autoencoder", "-o", str(tmp_path), *FEW]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pacs-node:")]
+    assert "no memory left" in line
+    assert "--batch 1 --accumulate 2 takes as many images a step" in line
+    monkeypatch.setattr(Training, "advance", step)
+    assert main(["train", "autoencoder", "-o", str(tmp_path), *FEW, "--batch", "1", "--accumulate", "2"]) == 0
+    assert [stage["step"] for stage in json.loads(capsys.readouterr().out)] == [8]  # from the checkpoint of step 4
+
+
+def test_perceptual_weights_that_are_missing_are_told_before_anything_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = tmp_path / "seeing.toml"
+    tiny = (SHIPPED / "tiny.toml").read_text(encoding="utf-8")
+    preset.write_text(tiny.replace("\ntwin = 1.0\n", "\ntwin = 1.0\nperceptual = 0.001\n"), encoding="utf-8")
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "nowhere.safetensors"))
+    assert main(["train", "autoencoder", "-o", str(tmp_path / "run"), *FEW, "--preset", str(preset)]) == 2
+    assert "nowhere.safetensors with the weights of the perceptual distance" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,8 +72,9 @@ def test_a_stop_signal_saves_the_step_it_happened_in_and_the_handler_is_put_back
 def test_a_loss_that_is_no_number_ends_the_training_before_it_reaches_a_checkpoint(
     preset: Preset, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="step 6"):
+    with pytest.raises(TrainingError, match="not finite at step 6: loss") as told:
         run_stage(stage(preset, fail_at=6), run(tmp_path, 12))
+    assert "the checkpoint of 4 is kept; try a lower learning_rate" in str(told.value)
     assert read_meta(tmp_path / "last")["step"] == 4  # save_every of the preset
     assert all(bool(torch.isfinite(tensor).all()) for tensor in files(tmp_path).values() if tensor.is_floating_point())
 
@@ -138,3 +140,32 @@ def test_a_checkpoint_holds_no_pickle(preset: Preset, tmp_path: Path) -> None:
     run_stage(stage(preset), run(tmp_path, 4))
     names = sorted(path.name for path in (tmp_path / "last").iterdir())
     assert names == ["meta.json", "state.safetensors", "weights.safetensors"]
+
+
+def test_a_step_on_several_batches_is_a_step_on_their_mean(preset: Preset, tmp_path: Path) -> None:
+    """Accumulated, by two threads, or three batches by two threads: the same gradients, added in the same order."""
+    weights = []
+    for name, accumulate, workers in (("turn", 4, 1), ("threads", 2, 2), ("more threads", 1, 4)):
+        several = preset.diffusion.model_copy(update={"accumulate": accumulate})
+        run_stage(replace(stage(preset), optimisation=several), replace(run(tmp_path / name, 6), workers=workers))
+        weights.append(files(tmp_path / name)["model.weight"])
+    # a sum of halves of quarters is that of quarters, in float32 too: only the order counts, and it is the same
+    assert torch.equal(weights[1], weights[2])
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-6)
+
+
+def test_threads_add_their_gradients_in_order_whoever_is_first(preset: Preset, tmp_path: Path) -> None:
+    """Three threads that finish in another order each time end at the same bits."""
+    rng = np.random.default_rng(0)
+
+    def slow(model: nn.Module, generator: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        x = torch.from_numpy(generator.standard_normal((4, 3), dtype=np.float32))
+        error = (model(x) - x.sum(dim=1, keepdim=True)).pow(2).mean()
+        time.sleep(float(rng.uniform(0, 0.01)))
+        return error, {}
+
+    weights = []
+    for name in ("one", "two"):
+        run_stage(replace(stage(preset), loss=slow), replace(run(tmp_path / name, 12), workers=3))
+        weights.append(files(tmp_path / name)["model.weight"])
+    assert torch.equal(*weights)
