@@ -131,7 +131,7 @@ def form(folder: Path, wish: Wish, order: Order) -> float:
     _picture(folder / f"{order.name}_cxr.png", pair.cxr * FULL_SCALE)
     _picture(folder / f"{order.name}_soft.png", pair.soft * FULL_SCALE)
     _picture(folder / f"{order.name}_bone.png", (pair.cxr - pair.soft) * (GREY - 1) + GREY)
-    facts = {"seed": wish.seed, "index": order.index, "size": wish.size, "motion": wish.motion}
+    facts: dict[str, Any] = {"seed": wish.seed, "index": order.index, "size": wish.size, "motion": wish.motion}
     facts |= {"source": wish.source, "body": order.body, "bones": order.bones}
     facts |= {"exposure": asdict(pair.exposure), "display": asdict(pair.chain), "lungs": float(pair.lungs.mean())}
     part = folder / f"{order.name}.json.part"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,7 @@ def save_anatomy(anatomy: Anatomy, path: Path) -> None:
     """Write an anatomy as ``.npz`` with 16-bit maps; a reader never sees half a file."""
     top_soft, top_bone = float(anatomy.soft.max()) + 1e-6, float(anatomy.bones.max()) + 1e-6
     temporary = path.with_name(path.name + ".part")
+    maps: dict[str, Any] = {} if anatomy.air is None else {"air": np.round(anatomy.air * AIR_STEPS).astype(np.uint16)}
     with temporary.open("wb") as file:
         np.savez(
             file,
@@ -100,7 +102,7 @@ def save_anatomy(anatomy: Anatomy, path: Path) -> None:
             lungs=np.packbits(anatomy.lungs, axis=1),
             scale=np.array([top_soft, top_bone]),
             seed=np.array(anatomy.seed),
-            **({} if anatomy.air is None else {"air": np.round(anatomy.air * AIR_STEPS).astype(np.uint16)}),
+            **maps,
         )
     temporary.replace(path)
 

@@ -95,7 +95,7 @@ def _bone(bones: Anatomy, rng: np.random.Generator) -> FloatArray:
     factors *= rng.random(3) > 0.03
     if rng.random() < 0.04:
         factors[:] = 0
-    return np.einsum("k,kij->ij", factors.astype(np.float32), bones.bones)
+    return np.asarray(np.einsum("k,kij->ij", factors.astype(np.float32), bones.bones))
 
 
 def _mixed_view(body: Anatomy, bones: Anatomy, warp: Warp, rng: np.random.Generator) -> Warp:

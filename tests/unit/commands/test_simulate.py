@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -14,7 +15,7 @@ from training.evaluate.cases import open_cases
 SMALL = ["--size", "64", "--json"]
 
 
-def simulate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:
+def simulate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
     code = main(["simulate", *arguments, *SMALL])
     out = capsys.readouterr().out
     return code, json.loads(out) if out else {}
@@ -52,16 +53,16 @@ def test_pairs_are_written_once_and_are_read_by_the_evaluation(
     _, again = simulate(capsys, "-n", "3", "-o", str(folder))
     assert again["formed"] == 1
     assert {name: pictures(folder)[name] for name in first} == first
-    assert [case.name for case in open_cases(folder)] == told["pairs"] + again["pairs"][2:]  # type: ignore[operator,index]
+    assert [case.name for case in open_cases(folder)] == told["pairs"] + again["pairs"][2:]
 
 
 def test_the_bone_layer_is_the_difference_and_the_parameters_lie_beside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, told = simulate(capsys, "-n", "1", "-o", str(tmp_path), "--seed", "2")
-    (name,) = told["pairs"]  # type: ignore[misc]
+    (name,) = told["pairs"]
     cxr, soft, bone = (
-        np.asarray(Image.open(tmp_path / f"{name}_{kind}.png"), float) for kind in ("cxr", "soft", "bone")
+        np.asarray(Image.open(tmp_path / f"{name}_{kind}.png"), np.float64) for kind in ("cxr", "soft", "bone")
     )
     assert cxr.max() > 255  # 16 bit
     # 16-bit rounding of three pictures, the layer's steps being twice as wide
@@ -86,9 +87,9 @@ def test_a_folder_of_ct_gives_pairs_and_names_what_it_left_out(
 ) -> None:
     code, told = simulate(capsys, "-n", "3", "-o", str(tmp_path), "--source", "ct", "--ct", str(scans))
     assert code == 1, "a scan was left out"
-    assert list(told["refused"]) == ["finger.nii.gz"]  # type: ignore[call-overload]
+    assert list(told["refused"]) == ["finger.nii.gz"]
     assert told["formed"] == 3
-    layers = [np.asarray(Image.open(path), float) - 32768 for path in tmp_path.glob("*_bone.png")]
+    layers = [np.asarray(Image.open(path), np.float64) - 32768 for path in tmp_path.glob("*_bone.png")]
     assert max(np.abs(layer).max() for layer in layers) > 300, "bones show in the pairs"
 
 
@@ -96,7 +97,7 @@ def test_with_ct_bones_are_laid_in_other_bodies(
     tmp_path: Path, scans: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, told = simulate(capsys, "-n", "4", "-o", str(tmp_path), "--ct", str(scans))
-    facts = [json.loads((tmp_path / f"{name}.json").read_text()) for name in told["pairs"]]  # type: ignore[attr-defined]
+    facts = [json.loads((tmp_path / f"{name}.json").read_text()) for name in told["pairs"]]
     assert all(fact["source"] == "mix" for fact in facts)
     kinds = {(fact["body"][0] == "person", fact["bones"][0] == "person") for fact in facts}
     assert len(kinds) > 1

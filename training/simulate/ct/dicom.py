@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_rescale
+from pydicom.pixels.processing import apply_rescale
 
 from training.simulate.canvas import FloatArray
 from training.simulate.ct.scan import Refused, Scan
@@ -52,7 +52,7 @@ def read_series(paths: Sequence[Path]) -> Scan:
     Refused
         Slices are oblique, sheared by a tilted gantry, too uneven, or not decodable.
     """
-    slices = [dcmread(path) for path in paths]
+    slices: list[Dataset] = [dcmread(path) for path in paths]
     across, down = _axes(slices[0])
     normal = np.cross(across, down)
     for axis, name in ((across, "row"), (down, "column")):
@@ -66,7 +66,8 @@ def read_series(paths: Sequence[Path]) -> Scan:
     slices, at_mm, notes = _sorted(slices, normal)
     step_mm, slots, more = _slots(at_mm)
     stack = _fill(_decode(slices), slots)
-    hu, spacing = _turn(stack, (across, down, normal), (*map(float, slices[0].PixelSpacing), step_mm))
+    row_mm, column_mm = (float(v) for v in slices[0].PixelSpacing)  # between rows first (PS3.3 10.7.1.3)
+    hu, spacing = _turn(stack, (across, down, normal), np.array([column_mm, row_mm, step_mm]))
     return Scan(hu, spacing, None, tuple(notes + more))
 
 
@@ -129,15 +130,15 @@ def _fill(planes: FloatArray, slots: NDArray[np.int64]) -> FloatArray:
 
 
 def _turn(
-    stack: FloatArray, axes: tuple[NDArray[np.float64], ...], steps: tuple[float, float, float]
+    stack: FloatArray, axes: tuple[NDArray[np.float64], ...], spacing_mm: NDArray[np.float64]
 ) -> tuple[FloatArray, NDArray[np.float64]]:
-    """(slice, row, column) to (x, y, z) growing to the right, front and up; DICOM's axes grow to the left and back."""
-    across, down, normal = axes
-    row_mm, column_mm, step_mm = steps  # PixelSpacing: between rows first (PS3.3 10.7.1.3)
+    """(slice, row, column) to (x, y, z) growing to the right, front and up; DICOM's axes grow to the left and back.
+
+    ``axes`` and ``spacing_mm`` are of columns, rows and slices.
+    """
     volume = stack.transpose(2, 1, 0)
-    spacing = np.array([column_mm, row_mm, step_mm])
-    grown = np.stack([across, down, normal]) * np.array([-1, -1, 1])
+    grown = np.stack(axes) * np.array([-1, -1, 1])
     order = [int(np.abs(grown[:, k]).argmax()) for k in range(3)]
     volume = volume.transpose(order)
     flips = tuple(slice(None, None, -1) if grown[order[k], k] < 0 else slice(None) for k in range(3))
-    return np.ascontiguousarray(volume[flips]), spacing[order]
+    return np.ascontiguousarray(volume[flips]), spacing_mm[order]

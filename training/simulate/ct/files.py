@@ -109,14 +109,16 @@ def _read_nifti(found: Found) -> Scan:
 
 def _load_nifti(path: Path) -> tuple[FloatArray, NDArray[np.float64]]:
     import nibabel  # noqa: PLC0415 - only who has CT needs it
+    from nibabel.affines import obliquity  # noqa: PLC0415
+    from nibabel.filebasedimages import ImageFileError  # noqa: PLC0415
 
     try:
         image = nibabel.load(path)
-        oblique = np.degrees(nibabel.affines.obliquity(image.affine)).max()
+        oblique = np.degrees(obliquity(image.affine)).max()
         if oblique > 1:
             raise Refused(f"turned by {oblique:.0f} degrees against the patient: reformat it to axial slices")
         image = nibabel.as_closest_canonical(image)
         hu = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise Refused("no readable NIfTI file") from error
     return hu, np.asarray(image.header.get_zooms()[:3], dtype=np.float64)

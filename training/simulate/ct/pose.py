@@ -75,7 +75,8 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     length_mm = rng.uniform(130, 330, many)
     towards = rng.normal(0, 1, (many, 3))
     towards *= (2 * np.pi / length_mm / np.linalg.norm(towards, axis=1))[:, None]
-    waves = tuple((*map(float, t), float(p)) for t, p in zip(towards, rng.uniform(0, 6.28, many), strict=True))
+    phases = rng.uniform(0, 6.28, many)
+    waves = tuple((*_triple(t), float(p)) for t, p in zip(towards, phases, strict=True))
     return Pose(
         fov_mm=float(rng.uniform(335, 410)),
         angles_rad=_triple(np.deg2rad(rng.normal([-3 if bedside else 0, 0, 0], [6, 2.5, 7 if bedside else 5]))),

@@ -161,7 +161,7 @@ def _in_spine(
     """Which pieces have their middle where vertebrae are: near the midline, in the back half of the body."""
     rows = np.nonzero((hu > -350).any(axis=(0, 2)))[0]
     back, front = int(rows[0]), int(rows[-1])
-    behind = np.nonzero(bright[:, back : back + (front - back) // 4].any(axis=1).any(axis=1))[0]
+    behind = np.nonzero(bright[:, back : back + (front - back) // 4].any(axis=(1, 2)))[0]
     middle = float(behind.mean()) if len(behind) else hu.shape[0] / 2
     centres = np.array([(np.nan,) * 3, *ndimage.center_of_mass(cores > 0, cores, np.arange(1, count + 1))])
     across = np.abs(centres[:, 0] - middle) * spacing[0] < 20
@@ -174,8 +174,8 @@ def _densities(hu: FloatArray, bone: Mask, body: Mask, spacing: NDArray[np.float
     lung = _large_pieces((hu < -600) & body, spacing)
     join = max(1, int(RAY_VOXEL_MM / spacing[1]))
     thick = np.array([spacing[0], spacing[1] * join, spacing[2]])
-    parts = (_join(np.asarray(p, dtype=np.float32), join) for p in (soft, share * CORTICAL_DENSITY, lung))
-    return Volume(*parts, spacing_mm=thick)
+    soft, mineral, air = (_join(np.asarray(p, dtype=np.float32), join) for p in (soft, share * CORTICAL_DENSITY, lung))
+    return Volume(soft, mineral, air, thick)
 
 
 def _large_pieces(air: Mask, spacing: NDArray[np.float64]) -> Mask:
