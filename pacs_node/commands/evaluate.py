@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from model.bundle import Bundle
 from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.config import Device
+from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError, DiskFull
 from training.checkpoint import CheckpointError, read_meta
@@ -20,10 +22,11 @@ from training.control_network import ControlNetwork
 from training.evaluate.cases import Case, open_cases
 from training.evaluate.choice import checkpoints, rank
 from training.evaluate.facts import facts
+from training.evaluate.folds import Folds
 from training.evaluate.reconstruction import held_out
 from training.evaluate.report import as_json, write_markdown, write_report
 from training.evaluate.run import Evaluation, Materials, evaluate
-from training.evaluate.scores import Judge
+from training.evaluate.scores import LPIPS_SIDE, Judge
 from training.evaluate.tables import summary
 from training.ingest.manifest import Split
 from training.perceptual import PerceptualWeightsError, load_perceptual
@@ -44,10 +47,11 @@ class Order:
     split: Split | None = None
     steps: tuple[int, ...] = ()
     control: Path | None = None
+    folds: Path | None = None
     radiographs: Path | None = None
     output: Path | None = None
     markdown: Path | None = None
-    lpips: bool = True
+    lpips_side: int = LPIPS_SIDE
     device: Device = Device.AUTO
     threads: int = 0
 
@@ -56,10 +60,11 @@ class Order:
         """The command line that makes the same report."""
         words: list[object] = ["pacs-node", "evaluate", "--bundle", self.bundle, "--pairs", self.pairs]
         words += ["--steps", ",".join(map(str, self.steps))]
-        named = (("split", self.split), ("control", self.control), ("radiographs", self.radiographs))
-        for name, value in (*named, ("output", self.output), ("markdown", self.markdown)):
+        named = (("split", self.split), ("control", self.control), ("folds", self.folds))
+        files = (("radiographs", self.radiographs), ("output", self.output), ("markdown", self.markdown))
+        for name, value in (*named, *files):
             words += [f"--{name}", value] if value is not None else []
-        words += [] if self.lpips else ["--no-lpips"]
+        words += [] if self.lpips_side == LPIPS_SIDE else ["--lpips-side", self.lpips_side]
         return shlex.join(map(str, words))
 
 
@@ -124,27 +129,35 @@ def _ranked(order: Order, runs: tuple[Path, ...], *, as_json_document: bool) -> 
 
 def _materials(order: Order) -> tuple[Materials, list[str]]:
     """Open everything, so that what is missing is said before the work begins."""
-    for folder in (order.pairs, order.radiographs):
+    for folder in (order.pairs, order.radiographs, order.folds):
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}")
     if order.markdown is not None and not order.markdown.resolve().parent.is_dir():
         raise ConfigError(f"there is no folder {order.markdown.parent}")
     bundle = load_bundle(order.bundle)
     judge, notes = Judge(None), [WITHOUT_LPIPS]
-    if order.lpips:
+    if order.lpips_side:
         try:
-            judge, notes = Judge(load_perceptual()), []
+            judge, notes = Judge(load_perceptual(), order.lpips_side), []
         except PerceptualWeightsError as error:
-            raise ConfigError(f"{error}; or go without it: --no-lpips") from error
+            raise ConfigError(f"{error}; or go without it: --lpips-side 0") from error
+    cases = open_cases(order.pairs, order.split)
     return Materials(
         bundle=bundle,
-        cases=open_cases(order.pairs, order.split),
+        cases=cases,
         steps=order.steps,
         judge=judge,
         control=_control(order.control, bundle),
+        fold=Folds(order.folds, cases, partial(_opened, order)) if order.folds else None,
         radiographs=held_out(order.radiographs) if order.radiographs else (),
+        threads=order.threads,
         engine=open_engine(bundle, order.device, order.threads),  # last: it takes the longest
     ), notes
+
+
+def _opened(order: Order, folder: Path) -> tuple[Bundle, Engine]:
+    bundle = load_bundle(folder)
+    return bundle, open_engine(bundle, order.device, order.threads)
 
 
 def _control(folder: Path | None, bundle: Bundle) -> ControlNetwork | None:
@@ -170,6 +183,8 @@ def _data(order: Order, materials: Materials) -> dict[str, str]:
     for case in materials.cases:
         counts[_kind(case)] = counts.get(_kind(case), 0) + 1
     data = {"pairs": ", ".join(f"{count} of {kind}" for kind, count in sorted(counts.items()))}
+    if order.lpips_side:
+        data["LPIPS"] = f"of images averaged down to {order.lpips_side} px"
     if order.split:
         data["split"] = order.split
     if materials.radiographs:

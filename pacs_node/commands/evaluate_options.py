@@ -23,6 +23,10 @@ def evaluate(
     control: Annotated[
         Path | None, typer.Option("--control", help="Checkpoint of the one-pass U-Net, or the run that holds it.")
     ] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option("--folds", help="Folder of fine-tuned bundles, each named after the pair that it leaves out."),
+    ] = None,
     radiographs: Annotated[
         Path | None, typer.Option("--radiographs", help="Folder of radiographs without twins; the last 30 are used.")
     ] = None,
@@ -35,8 +39,10 @@ def evaluate(
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where the bundle runs.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    lpips_side: Annotated[
+        int, typer.Option("--lpips-side", min=0, help="Longer side for LPIPS, px; 1024 takes 4 times as long, 0 none.")
+    ] = 512,
     *,
-    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="Perceptual distance: seconds a row.")] = True,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
     ] = False,
@@ -48,6 +54,6 @@ def evaluate(
     from pacs_node.commands.evaluate import Order, parse_steps, run
     from pacs_node.config import Device
 
-    data, targets = (pairs, split, parse_steps(steps), control, radiographs), (output, markdown)
-    order = Order(bundle, *data, *targets, lpips, Device(device), threads)
+    data, targets = (pairs, split, parse_steps(steps), control, folds, radiographs), (output, markdown)
+    order = Order(bundle, *data, *targets, lpips_side, Device(device), threads)
     raise typer.Exit(run(order, tuple(choose or ()), as_json_document=json))

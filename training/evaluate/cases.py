@@ -79,11 +79,11 @@ def open_cases(folder: Path, split: Split | None = None) -> list[Case]:
     return [_plain(path) for path in radiographs]
 
 
-def measured(image: FloatImage) -> FloatImage:
-    """The image at the size it is measured at: averaged so that its longer side has 1024 px, or as it is."""
-    if max(image.shape) <= LONGEST_SIDE:
+def measured(image: FloatImage, longest: int = LONGEST_SIDE) -> FloatImage:
+    """The image at the size it is measured at: averaged so that its longer side has ``longest`` px, or as it is."""
+    if max(image.shape) <= longest:
         return image
-    placement = place(image.shape[0], image.shape[1], LONGEST_SIDE)
+    placement = place(image.shape[0], image.shape[1], longest)
     return np.ascontiguousarray(letterbox(image, placement)[placement.covered()])
 
 

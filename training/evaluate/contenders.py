@@ -20,10 +20,11 @@ from training.control_network import ControlNetwork
 from training.evaluate.cases import Twins
 from training.metrics import tone_fitted
 
-__all__ = ["Contender", "Kind", "Output", "contenders", "suppressed"]
+__all__ = ["Contender", "Kind", "OpenFold", "Output", "contenders", "suppressed"]
 
 WHOLE = FusionSpec()  # the layer as it was predicted
 Kind = Literal["trivial", "control", "bundle", "bound"]
+OpenFold = Callable[[str], tuple[Bundle, Engine]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +55,18 @@ class Contender:
 
 
 def contenders(
-    bundle: Bundle, engine: Engine, steps: tuple[int, ...], control: ControlNetwork | None
+    bundle: Bundle,
+    engine: Engine,
+    steps: tuple[int, ...],
+    control: ControlNetwork | None,
+    fold: OpenFold | None = None,
 ) -> Iterator[Contender]:
     """The rows of the report, from the untouched radiograph to the truth.
 
     Parameters
     ----------
     steps : numbers of network evaluations to run the bundle with; its own number is added.
+    fold : name of a pair -> a bundle that was fine-tuned on other pairs than it.
     """
     yield Contender("identity", "identity (the input)", "trivial", _identity)
     yield Contender("tone_curve", "best tone curve", "trivial", _toned)
@@ -72,6 +78,9 @@ def contenders(
             yield Contender("control_whole", f"{title}, whole layer", "control", partial(_controlled, control, whole))
     for count in sorted({*steps, bundle.spec.steps}):
         yield _ours(bundle, engine, count)
+    if fold is not None:
+        work = bundle.spec.steps * bundle.spec.views
+        yield Contender("left_out", "fine-tuned, this pair left out", "bundle", partial(_left_out, fold), work)
     yield Contender("oracle", "bound: decoded true twins, fused", "bound", partial(_oracle, engine, True, True))
     yield Contender("oracle_whole", "bound: decoded true twins, whole", "bound", partial(_oracle, engine, True, False))
     yield Contender("oracle_fusion", "bound: true layer, fused", "bound", partial(_oracle, engine, False, True))
@@ -86,6 +95,12 @@ def _ours(bundle: Bundle, engine: Engine, steps: int) -> Contender:
         return suppressed(twins.radiograph, engine, steps, noise_seed(name, bundle.digest, steps, 0))
 
     return Contender(f"steps_{steps}", title, "bundle", make, evaluations=steps * bundle.spec.views)
+
+
+def _left_out(fold: OpenFold, name: str, twins: Twins) -> Output:
+    bundle, engine = fold(name)
+    steps = bundle.spec.steps
+    return suppressed(twins.radiograph, engine, steps, noise_seed(name, bundle.digest, steps, 0))
 
 
 def suppressed(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -> Output:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.progress import Progress
 
 from model.bundle import Bundle
 from pacs_node.engine import Engine
 from training.control_network import ControlNetwork
 from training.evaluate.cases import Case, measured, read_positive
-from training.evaluate.contenders import Contender, Kind, Output, contenders, suppressed
+from training.evaluate.contenders import Contender, Kind, OpenFold, Output, contenders, suppressed
 from training.evaluate.pictures import Panel, panel
 from training.evaluate.reconstruction import SIZES, Reconstruction, reconstruct
 from training.evaluate.scores import Judge, Reference, Scores
@@ -31,7 +32,9 @@ class Materials:
     Attributes
     ----------
     steps : numbers of network evaluations, beside the bundle's own.
+    fold : bundles for leaving pairs out, see `training.evaluate.contenders`.
     radiographs : held-out pictures without twins; may be empty.
+    threads : of the control and of LPIPS; 0 leaves torch its choice. The engine has its own.
     """
 
     bundle: Bundle
@@ -40,7 +43,9 @@ class Materials:
     steps: tuple[int, ...]
     judge: Judge
     control: ControlNetwork | None = None
+    fold: OpenFold | None = None
     radiographs: Sequence[Path] = ()
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ def evaluate(materials: Materials, bar: Progress, tell: Callable[[str], None] = 
     ConfigError
         A pair cannot be read.
     """
+    if materials.threads:
+        torch.set_num_threads(materials.threads)
     result = Evaluation(list(materials.cases), f"steps_{materials.bundle.spec.steps}")
     _pairs(materials, result, bar, tell)
     if materials.radiographs:
@@ -95,7 +102,7 @@ def evaluate(materials: Materials, bar: Progress, tell: Callable[[str], None] = 
 
 
 def _pairs(materials: Materials, result: Evaluation, bar: Progress, tell: Callable[[str], None]) -> None:
-    rows = list(contenders(materials.bundle, materials.engine, materials.steps, materials.control))
+    rows = list(contenders(materials.bundle, materials.engine, materials.steps, materials.control, materials.fold))
     work = [CODING + row.evaluations for row in rows]
     steps = materials.bundle.spec.steps
     task = bar.add_task("pairs", total=len(materials.cases) * (sum(work) + 2 * (CODING + steps)))

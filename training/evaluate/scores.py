@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacs_node.records import FloatImage, MaskImage
+from training.evaluate.cases import measured
 from training.losses import ms_ssim
 from training.metrics import (
     bsr_paper,
@@ -23,9 +24,11 @@ from training.metrics import (
 )
 from training.perceptual import PerceptualDistance
 
-__all__ = ["METRICS", "Judge", "Metric", "Reference", "Scores"]
+__all__ = ["LPIPS_SIDE", "METRICS", "Judge", "Metric", "Reference", "Scores"]
 
 Scores = dict[str, float]
+# The network works on a grid of 512 px: what two bundles or a control differ in is there, at a quarter of the cost.
+LPIPS_SIDE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,11 @@ class Judge:
     Parameters
     ----------
     perceptual : the network of LPIPS, or None.
+    side : longer side that images are averaged down to for it, px: its cost grows with the square.
     """
 
-    def __init__(self, perceptual: PerceptualDistance | None) -> None:
-        self.perceptual = perceptual
+    def __init__(self, perceptual: PerceptualDistance | None, side: int = LPIPS_SIDE) -> None:
+        self.perceptual, self.side = perceptual, side
 
     def scores(self, reference: Reference, output: FloatImage) -> Scores:
         """Every figure of `METRICS` for an output (rows, columns) in [0, 1]; NaN for what needs lungs without them.
@@ -128,8 +132,9 @@ class Judge:
     def _distance(self, reference: Reference, output: FloatImage) -> float:
         assert self.perceptual is not None  # noqa: S101  (asked by the caller)
         if reference.features is None:
-            reference.features = self.perceptual.features(_tensor(reference.truth))
-        return float(self.perceptual.between(self.perceptual.features(_tensor(output)), reference.features))
+            reference.features = self.perceptual.features(_tensor(measured(reference.truth, self.side)))
+        seen = self.perceptual.features(_tensor(measured(output, self.side)))
+        return float(self.perceptual.between(seen, reference.features))
 
 
 def _tensor(image: NDArray[np.float32]) -> Tensor:

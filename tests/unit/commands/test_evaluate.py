@@ -15,7 +15,7 @@ from training.loop import Run
 from training.pairs import PairShards, write_shard
 from training.preset import load_preset
 
-QUICK = ["--no-lpips", "--threads", "1", "--device", "cpu"]
+QUICK = ["--lpips-side", "0", "--threads", "1", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,16 @@ def test_a_report_holds_every_row_and_says_what_was_measured(
     bundle: Path, pairs: Path, control: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["evaluate", "--bundle", str(bundle), "--pairs", str(pairs), "--steps", "1,3", *QUICK, "--json"]
-    files = ["-o", str(tmp_path / "report"), "--markdown", str(tmp_path / "page.md")]
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "scanner_").symlink_to(bundle)
+    files = [
+        "--folds",
+        str(tmp_path / "folds"),
+        "-o",
+        str(tmp_path / "report"),
+        "--markdown",
+        str(tmp_path / "page.md"),
+    ]
     assert main([*command, *files, "--control", str(control), "--radiographs", str(pairs)]) == 0
     output = capsys.readouterr()
     told = json.loads(output.out)
@@ -56,6 +65,7 @@ def test_a_report_holds_every_row_and_says_what_was_measured(
     assert keys[-1] == "truth"
     means = {row["key"]: row["mean_dual_energy"] for row in told["rows"]}
     assert means["identity"]["bsr_tone"] == pytest.approx(0, abs=1e-4)  # the truth is stored in 8 bit
+    assert means["left_out"] == means["steps_2"]  # it is the same bundle
     assert means["truth"]["bsr_tone"] == pytest.approx(1, abs=1e-6)
     assert told["facts"]["digest"] == open_bundle(bundle).digest
     assert "about" in output.err  # how long it will take
@@ -84,6 +94,7 @@ def test_checkpoints_are_ranked_by_real_pairs(
         (["--pairs", ".", "--steps", "1,x"], "numbers from 1 to 1000"),
         (["--pairs", ".", "--split", "tests"], "'tests' is not one of"),
         (["--pairs", ".", "--markdown", "nowhere/page.md"], "there is no folder nowhere"),
+        (["--pairs", ".", "--folds", "nowhere"], "there is no folder nowhere"),
         (["--pairs", ".", "--choose", "run"], "to choose from"),
     ],
 )
@@ -105,7 +116,7 @@ def test_a_control_of_another_stage_is_refused(
 
 
 def test_the_command_in_a_report_is_the_one_that_made_it() -> None:
-    order = Order("default", Path("my pairs"), "test", (1, 4), None, None, Path("out"), None, lpips=False)
+    order = Order("default", Path("my pairs"), "test", (1, 4), output=Path("out"), lpips_side=0)
     assert order.command == (
-        "pacs-node evaluate --bundle default --pairs 'my pairs' --steps 1,4 --split test --output out --no-lpips"
+        "pacs-node evaluate --bundle default --pairs 'my pairs' --steps 1,4 --split test --output out --lpips-side 0"
     )
