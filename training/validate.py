@@ -63,7 +63,7 @@ class RealPairs:
     folder : pictures `NAME_cxr.png` (or another suffix), each with its `NAME_soft.png`; or what `pacs-node ingest`
         wrote.
     prefixes : of the names to take; all by default.
-    split : of an ingested folder.
+    split : of an ingested folder; its validation pairs when None.
 
     Raises
     ------
@@ -74,6 +74,8 @@ class RealPairs:
     """
 
     def __init__(self, folder: Path, grid: int, prefixes: tuple[str, ...] = ("",), split: Split | None = None) -> None:
+        if split is None and (folder / "manifest.json").is_file():
+            split = "validation"
         if split is None and not any(folder.glob("*_cxr.*")):
             raise FileNotFoundError(f"no real pair NAME_cxr.* in {folder}")
         cases = [case for case in open_cases(folder, split) if f"{case.name}_".startswith(prefixes)]

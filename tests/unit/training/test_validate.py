@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.training.evaluate.conftest import chest, save
+from training.ingest.manifest import Manifest, PairRecord, SourceFacts, Split
 from training.validate import RealPairs, choice_score, score_pairs
 
 GRID = 128
@@ -54,6 +55,22 @@ def test_ribs_that_are_left_and_vessels_that_are_taken_cost_score() -> None:
     assert choice_score(means | {"ribs_left": 0.05}, EXTREMES) == pytest.approx(0.5)
     assert choice_score(means | {"ribs_left": 0.5}, EXTREMES) == pytest.approx(0.4)
     assert choice_score(means | {"ribs_left": -0.15}, EXTREMES) == pytest.approx(0.4)
+
+
+def test_of_an_ingested_folder_the_validation_pairs_are_looked_at(tmp_path: Path) -> None:
+    cxr, soft = chest(GRID, GRID)
+    facts = {"own": SourceFacts(title="drawn", layout="test", licence=None)}
+    (tmp_path / "pairs").mkdir()
+    records = []
+    splits: tuple[Split, ...] = ("train", "validation")
+    for name, split in zip(("1" * 16, "2" * 16), splits, strict=True):
+        for kind, image in (("cxr", cxr), ("soft", soft)):
+            save(tmp_path / "pairs" / f"{name}_{kind}.png", image, 16)
+        known = {"pair_id": name, "patient": name, "source": "own", "split": split, "recipe": "r"}
+        record = known | {"source_sha256": ("0" * 64, "1" * 64), "picture": (GRID, GRID)}
+        records.append(PairRecord.model_validate(record))
+    Manifest(size=GRID, sources=facts, pairs=tuple(records)).write(tmp_path)
+    assert RealPairs(tmp_path, GRID).names == ["2" * 16]
 
 
 def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
