@@ -21,6 +21,7 @@ from training.checkpoint import (
     save_state,
     save_weights,
 )
+from training.inherit import start_weights
 from training.parallel import DeviceError, World, choose_device
 from training.preset import Optimisation
 from training.stage import Run, Scores, Stage, TrainingError
@@ -76,6 +77,7 @@ class Training:
         self.device = choose_device(run.device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # batches are all of one size
+        self.started_from = start_weights(stage.model, stage.name, run.earlier) if run.earlier else None
         stage.model.to(self.device)
         self.average = copy.deepcopy(stage.model).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(stage.model.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=1e-4)
@@ -223,5 +225,5 @@ class Training:
             "seconds": round(self.seconds, 1),
             "config": asdict(self.stage.config),
             "scores": self.scores,
-            "provenance": self.stage.provenance,
+            "provenance": self.stage.provenance | ({"started_from": self.started_from} if self.started_from else {}),
         }

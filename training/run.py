@@ -20,6 +20,7 @@ from training.autoencoder import AutoencoderData, train_autoencoder
 from training.checkpoint import STATE, CheckpointError, load_autoencoder, require_sizes
 from training.control import ControlData, train_control
 from training.diffusion import train_diffusion
+from training.inherit import bring_autoencoder
 from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
 from training.pairs import PairShards, form_shards
@@ -91,7 +92,8 @@ def train(
     folder : of the run; the export reads `autoencoder/` and `diffusion/` there.
     stages : which to train now; the diffusion needs a trained autoencoder.
     limits : the same for each stage: ``batch`` and ``accumulate`` in the place of the preset's, and the fields of
-        `training.loop.Run` other than the folder; ``max_steps`` is the preset's unless given.
+        `training.loop.Run` other than the folder; ``max_steps`` is the preset's unless given. With ``earlier`` the
+        autoencoder of that run is taken over where none is trained now.
 
     Returns
     -------
@@ -108,6 +110,8 @@ def train(
         autoencoder is missing, or the latents are not its own.
     """
     preset = _with(preset, {key: limits.pop(key) for key in ("batch", "accumulate") if key in limits})
+    if limits.get("earlier") is not None and "autoencoder" not in stages and current_world().leads:
+        bring_autoencoder(folder, limits["earlier"])
     plan = _Plan(preset, folder, sources or Sources(), amounts or Amounts())
     _check_earlier(plan, stages, resume=limits.get("resume", True))
     if not current_world().leads:

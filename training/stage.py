@@ -71,6 +71,7 @@ class Run:
         threads that meet once a step get far more done than one operation split over both cores. Not under torchrun.
     device : of the weights: `cpu`, `cuda`, `cuda:1`; `auto` takes CUDA where it is, each process its own GPU.
     tensorboard : write event files where the package is installed.
+    earlier : folder of another run whose weights a new training starts with; not looked at when it goes on.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class Run:
     workers: int = 1
     device: str = "auto"
     tensorboard: bool = True
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def run(order: Order, *, as_json: bool) -> int:
         The loss is not finite.
     """
     pairs, radiographs, real_pairs = order.folders
-    for folder in (*pairs, radiographs, real_pairs):
+    for folder in (*pairs, radiographs, real_pairs, order.limits.get("earlier")):
         if folder is not None and not folder.is_dir():  # said now, not after the simulation
             raise ConfigError(f"there is no folder {folder}")
     with _told(order.folder), joined(order.limits["device"]) as world:

@@ -38,6 +38,10 @@ def train(
     validate: Annotated[
         Path | None, typer.Option("--validate", help="Folder of real pairs to look at; never trained on.")
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Start with the weights of another run, to fine-tune them."),
+    ] = None,
     people: Annotated[int, typer.Option("--people", min=1, help="Phantoms that are drawn.")] = 300,
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs that are formed of them.")] = 2000,
     framings: Annotated[int, typer.Option("--framings", min=1, help="Random framings that are encoded.")] = 3000,
@@ -66,6 +70,7 @@ def train(
     limits: dict[str, object] = {
         "max_steps": steps,
         "max_minutes": minutes,
+        "earlier": earlier,
         "batch": batch,
         "accumulate": accumulate,
         "seed": seed,

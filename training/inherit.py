@@ -1,0 +1,54 @@
+"""Starting a training from the weights of another one: new pairs, another rate, a fine-tuning on a few real pairs."""
+
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import nn
+
+from training.checkpoint import META, WEIGHTS, CheckpointError, read_meta
+
+__all__ = ["bring_autoencoder", "start_weights"]
+
+
+def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
+    """Give ``model`` the averaged weights that a stage of another run ended with.
+
+    Parameters
+    ----------
+    model : of the same sizes; changed in place.
+    earlier : folder of the run, with `STAGE/last/` in it.
+
+    Returns
+    -------
+    Where they come from, for the provenance: stage and step, no path.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such checkpoint, or it is of other sizes.
+    """
+    folder = earlier / stage / "last"
+    meta = read_meta(folder)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} is of another network: name the preset that it was trained with") from error
+    return f"{stage}, {meta.get('step', '?')} steps"
+
+
+def bring_autoencoder(folder: Path, earlier: Path) -> None:
+    """Put the finished autoencoder of another run into ``folder``, where there is none: its latents stay valid.
+
+    Raises
+    ------
+    CheckpointError
+        The other run has none.
+    """
+    own, other = (run / "autoencoder" / "last" for run in (folder, earlier))
+    if (own / META).is_file() or own.resolve() == other.resolve():
+        return
+    read_meta(other)
+    own.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, META):  # the description last: without it the copy counts as not there
+        shutil.copyfile(other / name, own / name)
