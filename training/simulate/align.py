@@ -12,6 +12,7 @@ from training.simulate.frame import Warp, box_of
 __all__ = ["Thorax", "outline", "walk_over"]
 
 HEIGHTS = 33
+STEEPEST = 0.08  # lean of the midline over the height of the lungs, as a share of the side
 NARROWEST = 0.55  # of the greatest width: the lungs' apex is narrower than the ribs around it
 
 
@@ -26,18 +27,27 @@ class Thorax:
 
 
 def outline(lungs: NDArray[np.bool_]) -> Thorax:
-    """Outline of a mask (size, size); a lung full of fluid is taken to be as wide as the other one."""
+    """Outline of the rib cage around a mask of the lungs (size, size).
+
+    The cage is even where lungs are not: its midline is a straight line through the upper lungs, the wider side counts
+    for both, and from the widest place downwards it keeps its width, whatever domes and fluid leave of the lungs.
+    """
     row, column, half_height, half_width = box_of(lungs)
-    n = len(lungs)
+    n, heights = len(lungs), np.linspace(0, 1, HEIGHTS)
     top, bottom = row - half_height, row + half_height
-    at = np.clip((np.linspace(top, bottom, HEIGHTS) * n).astype(int), 0, n - 1)
-    filled = lungs[at] | lungs[np.clip(at + 1, 0, n - 1)]
-    any_left, any_right = filled.argmax(axis=1) / n, 1 - filled[:, ::-1].argmax(axis=1) / n
-    empty = ~filled.any(axis=1)
-    any_left[empty], any_right[empty] = column - half_width, column + half_width
-    left, right = (ndimage.gaussian_filter1d(edge, 3.0, mode="nearest") for edge in (any_left, any_right))
-    middle, wide = (left + right) / 2, np.maximum(right - left, NARROWEST * 2 * half_width)
-    return Thorax(top, bottom, middle - wide / 2, middle + wide / 2)
+    at = np.clip(((top + heights * (bottom - top)) * n).astype(int), 0, n - 1)
+    filled = lungs[at]
+    left = np.where(filled.any(axis=1), filled.argmax(axis=1) / n, column - half_width)
+    right = np.where(filled.any(axis=1), 1 - filled[:, ::-1].argmax(axis=1) / n, column + half_width)
+    both = (heights > 0.1) & (heights < 0.6) & (right - left > 1.3 * half_width)  # rows that show both lungs
+    centre = ((left + right) / 2)[both]
+    lean = np.polyfit(heights[both], centre, 1)[0] if both.sum() > 5 else 0.0
+    lean = float(np.clip(lean, -STEEPEST, STEEPEST))
+    middle = (float(np.mean(centre - lean * heights[both])) if both.any() else column) + lean * heights
+    half = np.clip(np.maximum(middle - left, right - middle), NARROWEST * half_width, 1.15 * half_width)
+    half[heights > 0.6] = np.median(half[(heights > 0.4) & (heights < 0.7)])
+    half = ndimage.gaussian_filter1d(half, 3.0, mode="nearest")
+    return Thorax(top, bottom, middle - half, middle + half)
 
 
 def walk_over(warp: Warp, body: Thorax, donor: Thorax) -> Warp:

@@ -20,6 +20,11 @@ class Warp:
     rows: RealArray
     columns: RealArray
 
+    def inside(self) -> FloatArray:
+        """1 where the source is, 0 beyond its edges (size, size)."""
+        within = (self.rows > 0) & (self.rows < 1) & (self.columns > 0) & (self.columns < 1)
+        return np.asarray(within, dtype=np.float32)
+
 
 def draw_warp(rng: np.random.Generator, size: int, strength: float = 1.0, lungs: Box | None = None) -> Warp:
     """A random view: zoomed, stretched, turned, moved and gently bent; seldom mirrored, as one in fifty films is.

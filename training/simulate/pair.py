@@ -76,7 +76,7 @@ def form_pair(
     soft, lungs = (on.resample(on.take(m), warp.rows, warp.columns) for m in (body.soft, body.lungs.astype(np.float32)))
     other = warp if own else _mixed_view(body, bones, warp, rng)
     patient, lungs = soft > 1.0, lungs > 0.5
-    bone = on.resample(on.take(_bone(bones, rng)), other.rows, other.columns) * patient
+    bone = on.resample(on.take(_bone(bones, rng)), other.rows, other.columns) * patient * on.take(other.inside())
     exposure, shift = draw_exposure(rng, size), studio.motion * float(rng.choice([-1, 1]))
     log_cxr, log_soft = expose(soft, bone, exposure, rng, on)
     if shift:

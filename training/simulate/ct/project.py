@@ -19,7 +19,7 @@ COARSE = 32  # cells of the coordinate grid: the pose is smooth, so it is interp
 SLAB = 8  # ray steps at a time, which bounds the memory
 LUNG_CM = 3.0  # less air than that is no lung field
 SCANNER_BLUR_PX = 1.1
-FADE_MM = 25.0
+FADE_MM = 10.0
 
 
 Sampler = Callable[[FloatArray], FloatArray]

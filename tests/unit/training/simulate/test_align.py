@@ -36,6 +36,23 @@ def test_bones_follow_the_outline_of_the_lungs_they_are_laid_over() -> None:
     assert laid.rows[row, 0] == pytest.approx(0.6, abs=2 / SIZE)
 
 
+def test_a_lung_full_of_fluid_does_not_bend_the_spine() -> None:
+    whole = lungs(0.2, 0.8, 0.2, 0.8)
+    effusion = whole.copy()
+    effusion[int(0.55 * SIZE) :, : SIZE // 2] = False
+    laid = walk_over(straight(), outline(whole), outline(effusion))
+    spine = laid.columns[int(0.25 * SIZE) : int(0.78 * SIZE), SIZE // 2]
+    # 3 px: an eighth of the lungs' width would be scoliosis
+    assert np.abs(spine - 0.5).max() < 3 / SIZE
+
+
+def test_bones_end_where_their_picture_ends() -> None:
+    edge = straight()
+    beyond = Warp(edge.rows + 0.25, edge.columns)
+    assert beyond.inside()[: int(0.7 * SIZE)].all()
+    assert not beyond.inside()[int(0.8 * SIZE) :].any()
+
+
 def test_the_same_outline_moves_nothing() -> None:
     here = outline(lungs(0.2, 0.8, 0.2, 0.8))
     laid = walk_over(straight(), here, here)
