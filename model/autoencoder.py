@@ -76,6 +76,11 @@ class VectorQuantizer(nn.Module):
         ----------
         z : (B, C, h, w).
         """
+        # Neighbouring codes differ by less than bfloat16 tells apart, so autocast has to stay away from them.
+        with torch.autocast(z.device.type, enabled=False):
+            return self._quantised(z.float())
+
+    def _quantised(self, z: Tensor) -> tuple[Tensor, Tensor]:
         flat = z.movedim(1, -1).reshape(-1, z.shape[1])
         distance = flat.pow(2).sum(1, keepdim=True) - 2 * flat @ self.codebook.T + self.codebook.pow(2).sum(1)
         index = distance.argmin(dim=1)

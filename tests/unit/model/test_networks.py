@@ -54,6 +54,16 @@ def test_a_far_part_of_the_image_does_not_move_the_latents_here() -> None:
     torch.testing.assert_close(model.encode(image)[:, :, :8], model.encode(changed)[:, :, :8])
 
 
+def test_a_codebook_follows_in_float32_under_autocast() -> None:
+    quantizer = VectorQuantizer(codes=8, channels=4)
+    before = quantizer.codebook.clone()
+    z = torch.randn(2, 4, 3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, commitment = quantizer(z)
+    assert (out.dtype, commitment.dtype, quantizer.codebook.dtype) == (torch.float32,) * 3
+    assert not torch.equal(quantizer.codebook, before)
+
+
 def test_quantised_latents_are_entries_of_the_codebook() -> None:
     quantizer = VectorQuantizer(codes=8, channels=4).eval()
     out, commitment = quantizer(torch.randn(2, 4, 3, 3))
