@@ -50,7 +50,8 @@ def _nodules(rng: np.random.Generator, canvas: Canvas, lungs: Lungs) -> FloatArr
     many = int(rng.choice([0, 1, 2, 4, 12], p=[0.45, 0.25, 0.15, 0.1, 0.05]))
     for _ in range(many):
         cx, cy = _somewhere(rng, canvas, mask)
-        radius = float(np.exp(rng.normal(np.log(0.55), 0.55)))
+        mass = rng.random() < 0.06
+        radius = float(rng.uniform(1.5, 3.2)) if mass else float(np.exp(rng.normal(np.log(0.55), 0.55)))
         hard = radius < 0.5 and rng.random() < 0.35
         u, v = x - cx, y - cy
         angle = np.arctan2(v, u)
