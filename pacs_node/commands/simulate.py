@@ -133,7 +133,7 @@ def _claim(folder: Path, wish: Wish) -> None:
         except ValueError:
             earlier = None
         if earlier != facts:
-            raise ConfigError(f"{folder} holds pairs of another seed, size or source: choose another folder")
+            raise ConfigError(f"{folder} holds pairs of another seed, size, source or CT: choose another folder")
     note.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 

@@ -75,8 +75,9 @@ def test_the_bone_layer_is_the_difference_and_the_parameters_lie_beside(
 def test_the_same_seed_gives_the_same_pairs_and_another_gives_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        simulate(capsys, "-n", "1", "-o", str(tmp_path / name), "--seed", seed)
+    """However many processes work at it."""
+    for name, seed, workers in (("a", "1", "1"), ("b", "1", "2"), ("c", "2", "1")):
+        simulate(capsys, "-n", "2", "-o", str(tmp_path / name), "--seed", seed, "--workers", workers)
     a, b, c = (list(pictures(tmp_path / name).values()) for name in "abc")
     assert a == b
     assert a != c
