@@ -28,6 +28,7 @@ __all__ = ["AutoencoderData", "Critics", "autoencoder_loss", "train_autoencoder"
 
 PAIR_SHARE = 3  # one image in three is the radiograph of a pair, one its twin, the rest is real
 ZOOM = (0.75, 1.5)
+REAL_ZOOM = (0.42, 1.05)  # of a radiograph of 1024 px: from the grid of 512 px to its own size
 CALIBRATION_IMAGES = 8
 HELD_OUT_SHOWN = 10  # of the held-out radiographs: enough for a mean, few enough to look at often
 SHEET_ROWS = 4
@@ -70,7 +71,7 @@ class AutoencoderData:
         if self.radiographs is None:
             return self._pair(crop, rng)[0]
         image = self.radiographs.draw(rng)[None]
-        return random_tone(random_frame(image, crop, rng, (ZOOM[0] * 0.8, ZOOM[1] * 0.8)), rng)[0]
+        return random_tone(random_frame(image, crop, rng, REAL_ZOOM), rng)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +234,8 @@ def train_autoencoder(preset: Preset, data: AutoencoderData, run: Run, provenanc
 
     def prepare(network: nn.Module) -> None:
         assert isinstance(network, Autoencoder)  # noqa: S101
-        with torch.no_grad():
-            network.set_statistics(network.encode_raw(sample.to(device)))
+        with torch.no_grad():  # one at a time: whole images are larger than the crops of a batch
+            network.set_statistics(torch.cat([network.encode_raw(image[None].to(device)) for image in sample]))
 
     def validate(network: nn.Module, _step: int) -> dict[str, float]:
         assert isinstance(network, Autoencoder)  # noqa: S101

@@ -196,6 +196,7 @@ def bundle_facts(preset: Preset) -> dict[str, Any]:
         "offset_noise": way.offset_noise,
         "clipping": preset.clipping.model_dump(),
         "fusion": preset.fusion.model_dump(),
+        "views": preset.views,
     }
 
 

@@ -116,6 +116,7 @@ class Preset(BaseModel):
     control: ControlConfig = ControlConfig()
     control_training: ControlTraining = ControlTraining()
     fusion: FusionSpec = FusionSpec()  # how the bundle of such a run subtracts its bone layer
+    views: Annotated[int, Field(ge=1, le=4)] = 1  # of one image, over which such a bundle averages the layer
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -14,7 +14,7 @@ from pacs_node.records import Radiograph
 __all__ = ["HELD_OUT", "Radiographs", "from_bytes", "load_square"]
 
 HELD_OUT = 30  # the last ones by name are never trained on
-STORED_SIZE = 640  # px; a crop of the 512 px grid is cut from this, so that zooming in stays sharp
+STORED_SIZE = 1024  # px, the largest at which the autoencoder has to return a radiograph
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
