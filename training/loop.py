@@ -9,7 +9,7 @@ from types import FrameType
 
 from training.advance import Training, learning_rate, update_average
 from training.memory import advised
-from training.parallel import current_world
+from training.parallel import choose_device, current_world
 from training.record import Record
 from training.stage import Ending, Outcome, OutOfMemory, Run, Stage, TrainingError
 
@@ -55,9 +55,11 @@ def run_stage(stage: Stage, run: Run) -> Outcome:
         A loss or gradient is not finite, or a batch does not fit into memory. Checkpoints stay as they were.
     CheckpointError
         The state in `last/` is damaged.
+    DeviceError
+        The device of the run is not there.
     """
     world = current_world()
-    with advised(stage.name, stage.optimisation, run.device):
+    with advised(stage.name, stage.optimisation, str(choose_device(run.device))):
         training = Training(stage, run, world)
         if run.resume:
             training.resume()

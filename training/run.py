@@ -24,7 +24,7 @@ from training.inherit import bring_autoencoder
 from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
 from training.pairs import PairShards, form_shards
-from training.parallel import current_world
+from training.parallel import choose_device, current_world
 from training.perceptual import find_weights
 from training.preset import Optimisation, Preset
 from training.radiographs import Radiographs
@@ -199,7 +199,7 @@ def _autoencoder(plan: _Plan, data: Gathered, run: Run) -> Outcome:
 
 def _diffusion(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     preset, folder = plan.preset, plan.folder
-    autoencoder = load_autoencoder(folder / "autoencoder" / "last")
+    autoencoder = load_autoencoder(folder / "autoencoder" / "last").to(choose_device(run.device))
 
     def encode() -> Gathered:
         _claim_latents(folder / "latents", autoencoder, data.identity or SIMULATED)
