@@ -25,6 +25,7 @@ MIN_VESSEL_CM3 = 1.5
 HALVED_MM = 1.2
 BRIDGE_MM = 2.1  # half the width of what is cut off the body
 MIN_LUNG_CM3 = 250.0
+AIR_HU, GAS_HU = -600.0, -940.0  # lungs are lighter than the one, heavier than the other
 # TotalSegmentator's numbers: vertebrae; humeri, scapulae, clavicles; ribs and sternum.
 BONE_LABELS = (*range(25, 51), *range(69, 75), *range(92, 117))
 RAY_VOXEL_MM = 3.0  # voxels are joined along the rays up to this size: nobody sees the difference, rays cost half
@@ -171,20 +172,26 @@ def _in_spine(
 def _densities(hu: FloatArray, bone: Mask, body: Mask, spacing: NDArray[np.float64]) -> Volume:
     share = np.clip((hu - SOFT_HU) / (CORTICAL_HU - SOFT_HU), 0, 1.3) * bone
     soft = np.where(bone, (1 - np.minimum(share, 1)) * SOFT_DENSITY, np.clip(1 + hu / 1000, 0, 2.5) * 1.03)
-    lung = _large_pieces((hu < -600) & body, spacing)
+    lung = _lungs(hu, body, spacing)
     join = max(1, int(RAY_VOXEL_MM / spacing[1]))
     thick = np.array([spacing[0], spacing[1] * join, spacing[2]])
     soft, mineral, air = (_join(np.asarray(p, dtype=np.float32), join) for p in (soft, share * CORTICAL_DENSITY, lung))
     return Volume(soft, mineral, air, thick)
 
 
-def _large_pieces(air: Mask, spacing: NDArray[np.float64]) -> Mask:
-    """Lungs, without the gas of the bowel."""
-    coarse = air[::3, ::3, ::2]
-    pieces, _ = ndimage.label(coarse)
-    large = np.bincount(pieces.ravel()) * float(np.prod(spacing)) * 18 / 1000 > MIN_LUNG_CM3
+def _lungs(hu: FloatArray, body: Mask, spacing: NDArray[np.float64]) -> Mask:
+    """Large pieces of air in the body, less a stomach or colon full of gas: where lungs hold tissue, gas does not."""
+    air = (hu < AIR_HU) & body
+    coarse, values = air[::3, ::3, ::2], hu[::3, ::3, ::2]
+    pieces, count = ndimage.label(coarse)
+    size = np.bincount(pieces.ravel())
+    mean = np.bincount(pieces.ravel(), weights=values.ravel()) / size
+    large = size * float(np.prod(spacing)) * 18 / 1000 > MIN_LUNG_CM3
     large[0] = False
-    kept = np.repeat(np.repeat(np.repeat(large[pieces], 3, 0), 3, 1), 2, 2)
+    if count and large.any() and mean[int(np.where(large, size, 0).argmax())] > GAS_HU:
+        large &= mean > GAS_HU
+    kept = ndimage.binary_dilation(large[pieces], CUBE)
+    kept = np.repeat(np.repeat(np.repeat(kept, 3, 0), 3, 1), 2, 2)
     return np.asarray(kept[: air.shape[0], : air.shape[1], : air.shape[2]] & air)
 
 

@@ -125,6 +125,16 @@ def test_a_vessel_full_of_contrast_is_no_bone_and_becomes_soft_tissue() -> None:
     assert volume.lung[80 - 38, int(55 / join), 30] == 1
 
 
+def test_a_stomach_full_of_gas_is_no_lung() -> None:
+    hu = np.full((100, 60, 90), 40, np.float32)
+    hu[:4] = hu[-4:] = hu[:, :4] = hu[:, -4:] = -1000
+    hu[10:40, 10:50, 40:85] = hu[60:90, 10:50, 40:85] = -850
+    hu[50:85, 15:45, 8:30] = -1000
+    volume = separate(hu, np.full(3, 3.0))
+    assert volume.lung[20, 15, 60] == volume.lung[75, 15, 60] == 1
+    assert volume.lung[60, 15, 20] == 0
+
+
 def test_a_label_map_says_what_is_bone() -> None:
     hu = thorax_with_contrast()
     labels = np.zeros(hu.shape, np.int16)
