@@ -1,4 +1,4 @@
-"""Rays through a CT volume with torch: the same sums as NumPy's, several times as fast, on a CPU or a GPU."""
+"""Rays through a CT volume with torch: the same sums as SciPy's, faster, on a CPU or a GPU."""
 
 import numpy as np
 import torch
