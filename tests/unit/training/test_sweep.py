@@ -87,7 +87,7 @@ def test_the_command_ranks_and_says_how_to_keep_the_first(
     bundle: Bundle, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order = ["sweep", "--bundle", str(bundle.folder), "--pairs", str(pairs), "--threads", "1"]
-    assert main([*order, "--vary", "fusion.strength=0.01,1", "--vary", "sampler=ddim,ddpm", "--json"]) == 0
+    assert main([*order, "--vary", "fusion.strength=0.5,1", "--vary", "sampler=ddim,ddpm", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 4
     assert [row["bsr_tone"] for row in rows] == sorted((row["bsr_tone"] for row in rows), reverse=True)
