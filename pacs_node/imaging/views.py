@@ -64,6 +64,9 @@ def mean_layer(layers: list[tuple[FloatImage, FloatImage]]) -> FloatImage:
     ----------
     layers : pairs (H, W) of values and of 0 or 1; the first is known everywhere.
     """
-    total = sum((layer * known for layer, known in layers), np.zeros_like(layers[0][0]))
-    mean: FloatImage = total / sum((known for _, known in layers), np.zeros_like(total))
+    total, count = np.zeros_like(layers[0][0]), np.zeros_like(layers[0][0])
+    for layer, known in layers:
+        total += layer * known
+        count += known
+    mean: FloatImage = total / count
     return mean
