@@ -18,12 +18,13 @@ from export.to_bundle import Network, Report, export_network, merged
 from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.bundle import Bundle
 from model.denoiser import Denoiser, DenoiserConfig
+from model.refiner import Refiner, RefinerConfig
 from pacs_node.errors import ConfigError
 
 __all__ = ["Checkpoint", "Stage", "export_bundle", "read_checkpoint", "stage_folders"]
 
 WEIGHTS, META = "weights.safetensors", "meta.json"
-Stage = Literal["autoencoder", "diffusion"]
+Stage = Literal["autoencoder", "diffusion", "refiner"]
 Trained = TypeVar("Trained", bound=nn.Module)
 
 
@@ -95,7 +96,7 @@ def export_bundle(run: Path, out: Path, *, force: bool = False, report: Report |
 
     Parameters
     ----------
-    run : folder with `autoencoder/` and `diffusion/`.
+    run : folder with `autoencoder/` and `diffusion/`, and `refiner/` where one was trained.
     out : the bundle's folder; it appears whole or not at all, in place of an older bundle.
     force : replace a folder that holds other files (they are kept beside it).
     report : is told each parity that was measured, with a name.
@@ -115,9 +116,16 @@ def export_bundle(run: Path, out: Path, *, force: bool = False, report: Report |
     if autoencoder.config.latent_channels != denoiser.config.latent_channels:
         raise ConfigError("autoencoder and denoiser have different latent channels: they are not of one run")
     training = {"autoencoder": _kept(compression), "diffusion": _kept(diffusion)}
+    refiner = None
+    if (run / "refiner").is_dir():
+        refinement = read_checkpoint(stage_folders(run, "refiner")[0], "refiner")
+        refiner = refinement.fill(lambda sizes: Refiner(RefinerConfig(**sizes)))
+        training["refiner"] = _kept(refinement)
     found = {"name": run.resolve().name, "version": "0", "training": training}
     found |= diffusion.provenance().get("bundle", {})
-    return export_network(Network(autoencoder, denoiser), out, merged(found, facts), force=force, report=report)
+    return export_network(
+        Network(autoencoder, denoiser, refiner), out, merged(found, facts), force=force, report=report
+    )
 
 
 def _autoencoder(run: Path, trained_on: str | None) -> tuple[Checkpoint, Autoencoder]:

@@ -12,6 +12,7 @@ from torch.export import Dim
 from model.autoencoder import Autoencoder
 from model.bundle import Role
 from model.denoiser import Denoiser
+from model.refiner import Refiner
 
 __all__ = ["OPSET", "GraphFacts", "to_graphs"]
 
@@ -57,8 +58,18 @@ class _Denoiser(nn.Module):
         return prediction
 
 
+class _Refiner(nn.Module):
+    def __init__(self, refiner: Refiner) -> None:
+        super().__init__()
+        self.refiner = refiner
+
+    def forward(self, image: Tensor, layer: Tensor) -> Tensor:
+        refined: Tensor = self.refiner(image, layer)
+        return refined
+
+
 def to_graphs(
-    autoencoder: Autoencoder, denoiser: Denoiser, grid: int, facts: GraphFacts
+    autoencoder: Autoencoder, denoiser: Denoiser, refiner: Refiner | None, grid: int, facts: GraphFacts
 ) -> dict[Role, onnx.ModelProto]:
     """Export encoder, denoiser and decoder with dynamic batch, rows and columns.
 
@@ -90,6 +101,9 @@ def to_graphs(
         ),
         "decoder": _export(_Decoder(autoencoder), {"latents": latents}, "image", {"latents": plane}),
     }
+    if refiner is not None:
+        shapes: dict[str, object] = {"image": plane, "layer": plane}
+        graphs["refiner"] = _export(_Refiner(refiner), {"image": image, "layer": image.clone()}, "refined", shapes)
     for role, proto in graphs.items():
         _describe(proto, role, facts)
     return graphs

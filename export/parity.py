@@ -73,6 +73,9 @@ def measure(reference: Engine, candidate: Engine, seed: int = 0) -> Parity:
         "denoiser": max(predict),
         "decoder": _distance(reference.decode(latents), candidate.decode(latents)),
     }
+    if reference.spec.network.refiner:
+        layer = np.float32(0.1) * np.ascontiguousarray(image[:, :, ::-1])
+        errors["refiner"] = _distance(reference.refine(image, layer), candidate.refine(image, layer))
     difference = _chain(reference, image, seed) - _chain(candidate, image, seed)
     # Never infinite, so that the number can be written down: 200 dB stands for equal bytes.
     power = max(float(np.mean(np.square(difference, dtype=np.float64))), 4e-20)

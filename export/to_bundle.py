@@ -16,6 +16,7 @@ from export.weights import index_weights, round_weights, share_weights, write_we
 from model.autoencoder import Autoencoder
 from model.bundle import ROLES, Bundle, BundleError, FileSpec, ModelSpec, Role, open_bundle, validate_spec, write_bundle
 from model.denoiser import Denoiser
+from model.refiner import Refiner
 from pacs_node.config import Device
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
 GRAPHS: dict[Role, str] = {role: f"{role}.onnx" for role in ROLES}
-FILES = (WEIGHTS, *GRAPHS.values())
+REFINER = "refiner.onnx"
 
 Report = Callable[[str, Parity], None]
 
@@ -40,6 +41,20 @@ class Network:
 
     autoencoder: Autoencoder
     denoiser: Denoiser
+    refiner: Refiner | None = None
+
+    def modules(self) -> dict[str, nn.Module]:
+        """By the name under which their weights are stored."""
+        found: dict[str, nn.Module] = {"autoencoder": self.autoencoder, "denoiser": self.denoiser}
+        return found if self.refiner is None else found | {"refiner": self.refiner}
+
+    def graphs(self) -> dict[Role, str]:
+        """File name of each graph."""
+        return GRAPHS if self.refiner is None else GRAPHS | {"refiner": REFINER}
+
+    def files(self) -> list[str]:
+        """Every file of the bundle but `bundle.json`."""
+        return [WEIGHTS, *self.graphs().values()]
 
 
 def export_network(
@@ -69,9 +84,10 @@ def export_network(
         A weight is not finite; the graphs, or the stored weights, do not compute what the modules compute.
     """
     spec = _plan(network, facts)
-    trained = Network(network.autoencoder.eval(), network.denoiser.eval())
-    rounded = deepcopy(trained)
-    for module in (rounded.autoencoder, rounded.denoiser):
+    for module in network.modules().values():
+        module.eval()
+    trained, rounded = network, deepcopy(network)
+    for module in rounded.modules().values():
         round_weights(module, spec.precision)
     with appearing_folder(out, force=force) as folder:
         bundle = _write(rounded, folder, spec)
@@ -117,7 +133,7 @@ def merged(facts: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _plan(network: Network, facts: dict[str, Any]) -> ModelSpec:
     """What the bundle will say, checked before the long work; digests are still blank."""
-    blank = {name: FileSpec(sha256="0" * 64, bytes=0) for name in FILES}
+    blank = {name: FileSpec(sha256="0" * 64, bytes=0) for name in network.files()}
     try:
         return validate_spec(facts | _derived(network) | {"files": blank})
     except BundleError as error:
@@ -130,35 +146,35 @@ def _derived(network: Network) -> dict[str, Any]:
         "latent_channels": network.autoencoder.config.latent_channels,
         "downsampling": network.autoencoder.config.downsampling,
         "prediction": network.denoiser.config.prediction,
-        "network": {"autoencoder": asdict(network.autoencoder.config), "denoiser": asdict(network.denoiser.config)},
+        "network": {name: asdict(module.config) for name, module in network.modules().items()},  # type: ignore[call-overload]
         "weights": WEIGHTS,
-        "graphs": GRAPHS,
+        "graphs": network.graphs(),
     }
 
 
 def _write(network: Network, folder: Path, spec: ModelSpec) -> Bundle:
-    modules: dict[str, nn.Module] = {"autoencoder": network.autoencoder, "denoiser": network.denoiser}
-    write_weights(folder / WEIGHTS, modules, spec.precision)
+    write_weights(folder / WEIGHTS, network.modules(), spec.precision)
     index = index_weights(folder / WEIGHTS)
     names = GraphFacts(spec.name, spec.version, spec.licence)
-    for role, proto in to_graphs(network.autoencoder, network.denoiser, spec.grid, names).items():
+    protos = to_graphs(network.autoencoder, network.denoiser, network.refiner, spec.grid, names)
+    for role, proto in protos.items():
         share_weights(proto, index, WEIGHTS)
-        (folder / GRAPHS[role]).write_bytes(proto.SerializeToString(deterministic=True))
-    return write_bundle(folder, spec.model_dump(exclude={"files"}), list(FILES))
+        (folder / spec.graphs[role]).write_bytes(proto.SerializeToString(deterministic=True))
+    return write_bundle(folder, spec.model_dump(exclude={"files"}), network.files())
 
 
 def _check(bundle: Bundle, trained: Network, rounded: Network, report: Report) -> None:
     """Trained modules against stored ones, stored ones against both engines that a user can open."""
     quantised = trained.autoencoder.quantizer is not None
     runtime = runtime_bounds(quantised=quantised)
-    reference = TorchEngine(bundle.spec, rounded.autoencoder, rounded.denoiser)
+    reference = TorchEngine(bundle.spec, rounded.autoencoder, rounded.denoiser, rounded.refiner)
     with OrtEngine(bundle, Device.CPU) as service:
         comparisons: list[tuple[str, Engine, Engine, Bounds]] = [
             ("ONNX Runtime against torch", reference, service, runtime),
             ("torch rebuilt from the bundle", reference, TorchEngine.open(bundle, Device.CPU), runtime),
         ]
         if bundle.spec.precision != "fp32":
-            before = TorchEngine(bundle.spec, trained.autoencoder, trained.denoiser)
+            before = TorchEngine(bundle.spec, trained.autoencoder, trained.denoiser, trained.refiner)
             comparisons.append(
                 (f"{bundle.spec.precision} storage", before, reference, storage_bounds(quantised=quantised))
             )

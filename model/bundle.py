@@ -34,9 +34,9 @@ __all__ = [
 
 BUNDLE_FILE = "bundle.json"
 
-Role = Literal["encoder", "denoiser", "decoder"]
+Role = Literal["encoder", "denoiser", "decoder", "refiner"]
 SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
-ROLES: tuple[Role, ...] = ("encoder", "denoiser", "decoder")
+ROLES: tuple[Role, ...] = ("encoder", "denoiser", "decoder")  # what every bundle has; a refiner is optional
 
 # A plain name: a bundle can never make us open a file outside its own folder.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
@@ -72,6 +72,7 @@ class NetworkSpec(_Record):
 
     autoencoder: dict[str, Any] = {}
     denoiser: dict[str, Any] = {}
+    refiner: dict[str, Any] = {}  # empty: there is none
 
 
 class FileSpec(_Record):
@@ -101,7 +102,7 @@ class ModelSpec(_Record):
     fusion: FusionSpec = FusionSpec()
     network: NetworkSpec = NetworkSpec()
     precision: Literal["fp32", "fp16"] = "fp32"  # how the weights are stored; computation is float32 in both
-    weights: FileName = "weights.safetensors"  # tensors `autoencoder.*` and `denoiser.*`
+    weights: FileName = "weights.safetensors"  # tensors `autoencoder.*`, `denoiser.*`, `refiner.*`
     graphs: dict[Role, FileName]  # role -> file name of an ONNX graph
     files: dict[FileName, FileSpec]
     training: dict[str, Any] = {}  # provenance for the model card: data, seeds, commit, losses
@@ -112,6 +113,8 @@ class ModelSpec(_Record):
         absent = [role for role in ROLES if role not in self.graphs]
         if absent:
             raise ValueError(f"no graph for {', '.join(absent)}")
+        if bool(self.network.refiner) != ("refiner" in self.graphs):
+            raise ValueError("a refiner needs both its graph and its sizes")
         unverified = sorted({*self.graphs.values(), self.weights} - set(self.files))
         if unverified:
             raise ValueError(f"no digest for {', '.join(unverified)}")

@@ -39,7 +39,7 @@ def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int)
 
 
 def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatImage:
-    """Bone layer on the grid: the mean over the bundle's views of the image.
+    """Bone layer on the grid: the mean over the bundle's views of the image, refined where it has a refiner.
 
     Parameters
     ----------
@@ -57,9 +57,10 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
         OUTPUT_INVALID: a value is not finite.
     """
     moved = engine.spec.downsampling // 2
-    layer = mean_layer(
+    coarse = mean_layer(
         [view.undone(_layer(view.shown(image, moved), engine, steps, seed), moved) for view in views(engine.spec.views)]
     )
+    layer: FloatImage = engine.refine(image, coarse[None, None])[0, 0]
     if not np.isfinite(layer).all():
         raise Rejected(ReasonCode.OUTPUT_INVALID, "the network gave values that are not finite")
     return layer

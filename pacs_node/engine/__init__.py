@@ -36,3 +36,7 @@ class Engine(Protocol):
     def decode(self, latents: FloatImage) -> FloatImage:
         """Latents -> image."""
         ...
+
+    def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
+        """Bone layer (B, 1, H, W) with the edges of the image; as it came where the bundle has no refiner."""
+        ...

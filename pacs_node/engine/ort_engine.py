@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import onnxruntime as ort
 
-from model.bundle import ROLES, Bundle, ModelSpec, Role
+from model.bundle import Bundle, ModelSpec, Role
 from pacs_node.config import Device
 from pacs_node.engine.checks import check_image, check_latents, check_step
 from pacs_node.errors import ModelError, Retriable
@@ -66,7 +66,7 @@ class OrtEngine:
             self._open(bundle, threads)
 
     def _open(self, bundle: Bundle, threads: int) -> None:
-        self._sessions = {role: _session(bundle, role, self._device, threads) for role in ROLES}
+        self._sessions = {role: _session(bundle, role, self._device, threads) for role in bundle.spec.graphs}
         self.warm_up()
 
     @property
@@ -92,14 +92,21 @@ class OrtEngine:
         """Latents (B, C, h, w) -> image (B, 1, h r, w r)."""
         return self._run("decoder", latents=check_latents(self._spec, latents))
 
+    def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
+        """Bone layer (B, 1, H, W) with the edges of the image; as it came where there is no refiner."""
+        if "refiner" not in self._sessions:
+            return layer
+        return self._run("refiner", image=check_image(self._spec, image), layer=check_image(self._spec, layer))
+
     def warm_up(self) -> None:
         """Run every graph once, so that memory, kernels and damage show at start and not with the first patient.
 
         On CUDA at full size, where the first run plans; on the CPU at the smallest grid, since planning there is free.
         """
         side = self._spec.grid if self._device is Device.CUDA else min(self._spec.grid, 128)
-        latents = self.encode(np.zeros((1, 1, side, side), np.float32))
-        self.decode(self.predict(latents, np.ones(1, np.float32), latents))
+        image = np.zeros((1, 1, side, side), np.float32)
+        latents = self.encode(image)
+        self.refine(image, self.decode(self.predict(latents, np.ones(1, np.float32), latents)))
 
     def _run(self, role: Role, **inputs: FloatImage) -> FloatImage:
         try:

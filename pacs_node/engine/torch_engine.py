@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.bundle import Bundle, ModelSpec
 from model.denoiser import Denoiser, DenoiserConfig
+from model.refiner import Refiner, RefinerConfig
 from pacs_node.config import Device
 from pacs_node.engine.checks import check_image, check_latents, check_step
 from pacs_node.errors import ModelError, Retriable
@@ -27,16 +28,23 @@ class TorchEngine:
     spec : ModelSpec
     autoencoder : module with ``encode`` and ``decode``.
     denoiser : module called with (x_t, t, condition).
+    refiner : module called with (image, layer), or None.
     device : `cpu` or `cuda`, already decided.
     """
 
     def __init__(
-        self, spec: ModelSpec, autoencoder: Autoencoder, denoiser: Denoiser, device: Device = Device.CPU
+        self,
+        spec: ModelSpec,
+        autoencoder: Autoencoder,
+        denoiser: Denoiser,
+        refiner: Refiner | None = None,
+        device: Device = Device.CPU,
     ) -> None:
         self._spec = spec
         self._device = device
         self._autoencoder = autoencoder.to(device.value).eval()
         self._denoiser = denoiser.to(device.value).eval()
+        self._refiner = refiner.to(device.value).eval() if refiner is not None else None
 
     @classmethod
     def open(cls, bundle: Bundle, device: Device = Device.AUTO, threads: int = 0) -> Self:
@@ -77,6 +85,12 @@ class TorchEngine:
         """Latents (B, C, h, w) -> image (B, 1, h r, w r)."""
         return self._run(self._autoencoder.decode, check_latents(self._spec, latents))
 
+    def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
+        """Bone layer (B, 1, H, W) with the edges of the image; as it came where there is no refiner."""
+        if self._refiner is None:
+            return layer
+        return self._run(self._refiner, check_image(self._spec, image), check_image(self._spec, layer))
+
     def _run(self, function: Callable[..., Tensor], *arrays: FloatImage) -> FloatImage:
         try:
             with torch.inference_mode():
@@ -89,7 +103,7 @@ class TorchEngine:
             raise ModelError("torch failed while running the network") from error
 
 
-def rebuild(bundle: Bundle) -> tuple[Autoencoder, Denoiser]:
+def rebuild(bundle: Bundle) -> tuple[Autoencoder, Denoiser, Refiner | None]:
     """The torch modules of a bundle, float32, on the CPU, in evaluation mode.
 
     Raises
@@ -104,9 +118,12 @@ def rebuild(bundle: Bundle) -> tuple[Autoencoder, Denoiser]:
         denoiser = Denoiser(DenoiserConfig(**_tuples(network.denoiser)))
         _load(autoencoder, "autoencoder.", tensors)
         _load(denoiser, "denoiser.", tensors)
+        refiner = Refiner(RefinerConfig(**_tuples(network.refiner))) if network.refiner else None
+        if refiner is not None:
+            _load(refiner, "refiner.", tensors)
     except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{bundle.weights_path} does not fit the torch modules of this version") from error
-    return autoencoder, denoiser
+    return autoencoder, denoiser, refiner
 
 
 def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -61,3 +61,6 @@ class BoneFromDecoder:
 
     def decode(self, latents: FloatImage) -> FloatImage:
         return self.bone.copy() if latents is self._latents else np.zeros_like(self.bone)
+
+    def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
+        return layer

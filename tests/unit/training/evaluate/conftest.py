@@ -34,6 +34,9 @@ class Known:
     def decode(self, latents: FloatImage) -> FloatImage:
         return np.float32(self.shown) * latents + np.float32(self.error)
 
+    def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
+        return layer
+
 
 def chest(rows: int, columns: int, seed: int = 0) -> tuple[FloatImage, FloatImage]:
     """A radiograph and its soft-tissue twin in [0, 1]; bone brightens by up to .12."""
