@@ -214,6 +214,7 @@ app.command(
     epilog=f"{EXAMPLES}pacs-node train autoencoder -o runs/first\n\n"
     "pacs-node train autoencoder -o runs/first --radiographs cxr/ --minutes 60\n\n"
     "pacs-node train diffusion -o runs/first --validate pairs/\n\n"
+    "pacs-node train refiner -o runs/first --validate pairs/\n\n"
     "pacs-node train diffusion -o runs/tuned --from runs/first --data ingested/ --steps 200\n\n"
     "pacs-node train all -o runs/own --data ingested/ --preset default\n\n"
     "torchrun --standalone --nproc-per-node 4 -m pacs_node train diffusion -o runs/own --data ingested/",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.denoiser import Denoiser, DenoiserConfig
+from model.refiner import Refiner, RefinerConfig
 from training.control_network import ControlConfig
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingState",
     "load_autoencoder",
     "load_denoiser",
+    "load_refiner",
     "load_state",
     "optimiser_tensors",
     "read_meta",
@@ -117,7 +119,7 @@ def read_meta(folder: Path) -> Header:
     return meta
 
 
-def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig | ControlConfig) -> None:
+def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig | RefinerConfig | ControlConfig) -> None:
     """See that the checkpoint in ``folder`` is of a network of the sizes ``config``.
 
     Raises
@@ -155,6 +157,13 @@ def load_autoencoder(folder: Path) -> Autoencoder:
 def load_denoiser(folder: Path) -> Denoiser:
     """The averaged denoiser of a checkpoint, frozen, in evaluation mode."""
     model = Denoiser(DenoiserConfig(**_sizes(read_meta(folder)["config"])))
+    _load_weights(folder, model)
+    return model
+
+
+def load_refiner(folder: Path) -> Refiner:
+    """The averaged refiner of a checkpoint, frozen, in evaluation mode."""
+    model = Refiner(RefinerConfig(**_sizes(read_meta(folder)["config"])))
     _load_weights(folder, model)
     return model
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from training.checkpoint import META, WEIGHTS, CheckpointError, read_meta
 
-__all__ = ["bring_autoencoder", "start_weights"]
+__all__ = ["bring_stage", "start_weights"]
 
 
 def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
@@ -37,18 +37,25 @@ def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
     return f"{stage}, {meta.get('step', '?')} steps"
 
 
-def bring_autoencoder(folder: Path, earlier: Path) -> None:
-    """Put the finished autoencoder of another run into ``folder``, where there is none: its latents stay valid.
+def bring_stage(folder: Path, earlier: Path, stage: str) -> None:
+    """Put a finished stage of another run into ``folder``, where there is none: what was made with it stays valid.
+
+    Parameters
+    ----------
+    stage : name of it; its `last/` is taken over, and its `best/` where it has one.
 
     Raises
     ------
     CheckpointError
         The other run has none.
     """
-    own, other = (run / "autoencoder" / "last" for run in (folder, earlier))
-    if (own / META).is_file() or own.resolve() == other.resolve():
+    own, other = folder / stage, earlier / stage
+    if (own / "last" / META).is_file() or own.resolve() == other.resolve():
         return
-    read_meta(other)
-    own.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, META):  # the description last: without it the copy counts as not there
-        shutil.copyfile(other / name, own / name)
+    read_meta(other / "last")
+    for kept in ("best", "last"):
+        if not (other / kept / META).is_file():
+            continue
+        (own / kept).mkdir(parents=True, exist_ok=True)
+        for name in (WEIGHTS, META):  # the description last: without it the copy counts as not there
+            shutil.copyfile(other / kept / name, own / kept / name)

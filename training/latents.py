@@ -17,7 +17,7 @@ from model.autoencoder import Autoencoder
 from training.augment import random_frame, random_nodules, random_strength, random_tone
 from training.sources import PairSource
 
-__all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins"]
+__all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins", "write_array"]
 
 ZOOM = (0.85, 1.4)
 LARGEST_GRAIN = 0.03  # standard deviation of noise added to both twins, in units of [-1, 1]
@@ -73,7 +73,7 @@ def form_latents(autoencoder: Autoencoder, pairs: PairSource, folder: Path, *, c
                 items.append(_encode(autoencoder, random_twins(pairs, grid, rng)))
                 bar.advance(task)
             for field, arrays in zip(FIELDS, zip(*items, strict=True), strict=True):
-                _write(folder / f"{number:04d}-{field}.npy", np.stack(arrays))
+                write_array(folder / f"{number:04d}-{field}.npy", np.stack(arrays))
     return formed
 
 
@@ -85,7 +85,8 @@ def _encode(autoencoder: Autoencoder, twins: Tensor) -> tuple[NDArray[np.float16
     return condition, soft, (twins[:1] - twins[1:]).numpy().astype(np.float16)
 
 
-def _write(path: Path, values: NDArray[np.float16]) -> None:
+def write_array(path: Path, values: NDArray[np.float16]) -> None:
+    """Write one shard, so that a crash leaves none or a whole one."""
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as stream:
         np.save(stream, values)

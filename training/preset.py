@@ -10,6 +10,7 @@ from model.autoencoder import AutoencoderConfig
 from model.bundle import ClippingSpec, FusionSpec, SamplerName
 from model.denoiser import DenoiserConfig
 from model.process import ProcessName, require_compatible
+from model.refiner import RefinerConfig
 from model.schedule import ScheduleName
 from training.control_network import ControlConfig
 
@@ -20,6 +21,7 @@ __all__ = [
     "Optimisation",
     "Preset",
     "PresetError",
+    "RefinerTraining",
     "load_preset",
 ]
 
@@ -36,7 +38,7 @@ class PresetError(Exception):
 
 
 class Optimisation(BaseModel):
-    """What both stages share: AdamW, warm-up, cosine decay, EMA, how often to save and to look."""
+    """What all stages share: AdamW, warm-up, cosine decay, EMA, how often to save and to look."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -101,8 +103,25 @@ class ControlTraining(Optimisation):
     gradient: Weight = 1.0  # error of its edges
 
 
+class RefinerTraining(Optimisation):
+    """Weights of the refiner's losses; what a preset does not say is the default preset's."""
+
+    learning_rate: Positive = 1e-3
+    final_learning_rate: Positive = 2e-5
+    warmup_steps: Period = 50
+    batch: Count = 6
+    max_steps: Count = 800
+    ema: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    save_every: Count = 100
+    validate_every: Period = 100
+    crop: Annotated[int, Field(ge=32)] = 288  # rows and columns of a training patch
+    framings: Count = 600  # at most; each gives many crops, and sampling one costs as much as a step
+    l1: Weight = 1.0  # error of the bone layer
+    gradient: Weight = 1.0  # error of its edges
+
+
 class Preset(BaseModel):
-    """Both stages and the sizes of both networks."""
+    """Every stage and the sizes of every network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -113,6 +132,8 @@ class Preset(BaseModel):
     denoiser: DenoiserConfig
     diffusion: DiffusionTraining
     clipping: ClippingSpec
+    refiner: RefinerConfig | None = None  # None: no such stage
+    refiner_training: RefinerTraining = RefinerTraining()
     control: ControlConfig = ControlConfig()
     control_training: ControlTraining = ControlTraining()
     fusion: FusionSpec = FusionSpec()  # how the bundle of such a run subtracts its bone layer
@@ -140,6 +161,17 @@ class Preset(BaseModel):
             raise ValueError(
                 f"grid {self.grid} has to be a multiple of {multiple}, for the coarsest level of both networks"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_refiner(self) -> Self:
+        if self.refiner is None:
+            return self
+        if len(self.refiner.channels) != len(self.refiner.blocks):
+            raise ValueError("the refiner needs as many numbers of blocks as it has levels")
+        multiple, crop = self.refiner.multiple, self.refiner_training.crop
+        if self.grid % multiple or crop % multiple:
+            raise ValueError(f"grid {self.grid} and the refiner's crop {crop} have to be multiples of {multiple}")
         return self
 
 

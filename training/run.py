@@ -1,8 +1,8 @@
 """The whole way from nothing to a trained run: draw people, form pairs, train, encode, train.
 
-Everything lies under one folder, `anatomy/ pairs/ autoencoder/ latents/ diffusion/ control/`; whatever is there already
-is used and not made again, so that the same call goes on where an earlier one ended. With folders of pairs of its own
-a run simulates nothing; what it keeps of them is in `data/`.
+Everything lies under one folder, `anatomy/ pairs/ autoencoder/ latents/ diffusion/ coarse/ refiner/ control/`; whatever
+is there already is used and not made again, so that the same call goes on where an earlier one ended. With folders of
+pairs of its own a run simulates nothing; what it keeps of them is in `data/`.
 """
 
 import logging
@@ -14,13 +14,14 @@ from typing import Any, Literal
 import torch
 
 from export.fingerprint import fingerprint
-from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from training.autoencoder import AutoencoderData, train_autoencoder
-from training.checkpoint import STATE, CheckpointError, load_autoencoder, require_sizes
+from training.checkpoint import META, STATE, load_autoencoder, require_sizes
+from training.claims import SIMULATED, claim
+from training.coarse import CoarseShards, Sampler, denoiser_folder, form_coarse
 from training.control import ControlData, train_control
-from training.diffusion import train_diffusion
-from training.inherit import bring_autoencoder
+from training.diffusion import sampling_of, train_diffusion
+from training.inherit import bring_stage
 from training.latents import LatentShards, form_latents
 from training.loop import Outcome, Run
 from training.pairs import PairShards, form_shards
@@ -28,22 +29,30 @@ from training.parallel import choose_device, current_world
 from training.perceptual import find_weights
 from training.preset import Optimisation, Preset
 from training.radiographs import Radiographs
+from training.refinement import RefinerData, require_refiner, train_refiner
 from training.simulate.cache import AnatomyCache, write_cache
 from training.sources import Gathered, gather, held_out_images, is_ingested, validation_pairs
 from training.validate import RealPairs
 
-__all__ = ["STAGES", "Amounts", "Sources", "StageName", "train"]
+__all__ = ["STAGES", "Amounts", "Sources", "StageName", "stages_of", "train"]
 
 log = logging.getLogger(__name__)
-StageName = Literal["autoencoder", "diffusion", "control"]
-STAGES: tuple[StageName, ...] = ("autoencoder", "diffusion", "control")
-OPTIMISATIONS = {"autoencoder": "autoencoder_training", "diffusion": "diffusion", "control": "control_training"}
-SIMULATED = "simulated"
+StageName = Literal["autoencoder", "diffusion", "refiner", "control"]
+STAGES: tuple[StageName, ...] = ("autoencoder", "diffusion", "refiner", "control")
+OPTIMISATIONS = {
+    "autoencoder": "autoencoder_training",
+    "diffusion": "diffusion",
+    "refiner": "refiner_training",
+    "control": "control_training",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """How much to simulate; pairs are formed in hundreds and latents in fifties."""
+    """How much to simulate; pairs are formed in hundreds and latents in fifties.
+
+    The refiner takes as many framings as there are latents, and no more than its preset says.
+    """
 
     anatomies: int = 300
     pairs: int = 2000
@@ -90,10 +99,10 @@ def train(
     Parameters
     ----------
     folder : of the run; the export reads `autoencoder/` and `diffusion/` there.
-    stages : which to train now; the diffusion needs a trained autoencoder.
+    stages : which to train now; the diffusion needs a trained autoencoder, the refiner both.
     limits : the same for each stage: ``batch`` and ``accumulate`` in the place of the preset's, and the fields of
         `training.loop.Run` other than the folder; ``max_steps`` is the preset's unless given. With ``earlier`` the
-        autoencoder of that run is taken over where none is trained now.
+        autoencoder of that run is taken over where none is trained now, and for a refiner its denoiser too.
 
     Returns
     -------
@@ -103,15 +112,18 @@ def train(
     ------
     ConfigError
         A folder of pairs cannot be used.
+    PresetError
+        The refiner of a preset that has none.
     PerceptualWeightsError
         The preset asks for a perceptual loss, and its weights are not to be found.
     TrainingError, CheckpointError
-        The loss is not finite; a batch does not fit into memory; an earlier state is damaged or of other sizes; the
-        autoencoder is missing, or the latents are not its own.
+        The loss is not finite; a batch does not fit into memory; an earlier state is damaged or of other sizes; a
+        stage that comes before is missing, or what was made with it is not its own.
     """
     preset = _with(preset, {key: limits.pop(key) for key in ("batch", "accumulate") if key in limits})
-    if limits.get("earlier") is not None and "autoencoder" not in stages and current_world().leads:
-        bring_autoencoder(folder, limits["earlier"])
+    if limits.get("earlier") is not None and current_world().leads:
+        for stage in _taken_over(stages):
+            bring_stage(folder, limits["earlier"], stage)
     plan = _Plan(preset, folder, sources or Sources(), amounts or Amounts())
     _check_earlier(plan, stages, resume=limits.get("resume", True))
     if not current_world().leads:
@@ -124,6 +136,17 @@ def train(
         if outcomes[-1].ending != "finished":
             break
     return outcomes
+
+
+def stages_of(preset: Preset) -> tuple[StageName, ...]:
+    """Every stage that the preset has, in the order in which they need each other."""
+    return tuple(stage for stage in STAGES if stage != "refiner" or preset.refiner is not None)
+
+
+def _taken_over(stages: tuple[StageName, ...]) -> list[StageName]:
+    """What of an earlier run is used as it is by the stages that are trained now."""
+    needed: tuple[StageName, ...] = ("autoencoder", "diffusion") if "refiner" in stages else ("autoencoder",)
+    return [stage for stage in needed if stage not in stages]
 
 
 def _optimisation(preset: Preset, stage: StageName) -> Optimisation:
@@ -151,17 +174,18 @@ def _in_order(work: Callable[[], Gathered]) -> Gathered:
 def _check_earlier(plan: _Plan, stages: tuple[StageName, ...], *, resume: bool) -> None:
     """See that all is there and that what was trained before fits the preset, before time goes into simulating."""
     preset = plan.preset
+    configs: dict[StageName, Any] = {"autoencoder": preset.autoencoder, "diffusion": preset.denoiser}
+    configs["control"] = preset.control
+    if "refiner" in stages:
+        configs["refiner"] = require_refiner(preset)
     if "autoencoder" in stages and preset.autoencoder_training.perceptual:
         find_weights()
-    for stage, config in (
-        ("autoencoder", preset.autoencoder),
-        ("diffusion", preset.denoiser),
-        ("control", preset.control),
-    ):
+    needed = _taken_over(stages) if {"diffusion", "refiner"} & set(stages) else []
+    for stage, config in configs.items():
         last = plan.folder / stage / "last"
-        goes_on = stage in stages and resume and (last / STATE).is_file()
-        needed = stage == "autoencoder" and "diffusion" in stages and stage not in stages
-        if goes_on or needed:
+        if stage in needed:
+            require_sizes(denoiser_folder(plan.folder) if stage == "diffusion" else last, config)
+        elif stage in stages and resume and (last / STATE).is_file():
             require_sizes(last, config)
 
 
@@ -202,7 +226,7 @@ def _diffusion(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     autoencoder = load_autoencoder(folder / "autoencoder" / "last").to(choose_device(run.device))
 
     def encode() -> Gathered:
-        _claim_latents(folder / "latents", autoencoder, data.identity or SIMULATED)
+        claim(folder / "latents", {"autoencoder": autoencoder}, data.identity or SIMULATED)
         count, grid = plan.amounts.latents, preset.grid
         log.info(
             "encoded %d framings", form_latents(autoencoder, data.pairs, folder / "latents", count=count, grid=grid)
@@ -217,6 +241,25 @@ def _diffusion(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     )
 
 
+def _refiner(plan: _Plan, data: Gathered, run: Run) -> Outcome:
+    preset, folder, training = plan.preset, plan.folder / "coarse", plan.preset.refiner_training
+    sampler = Sampler.of(plan.folder, sampling_of(preset), choose_device(run.device))
+
+    def form() -> Gathered:
+        claim(folder, sampler.named(), data.identity or SIMULATED)
+        count = min(plan.amounts.latents, training.framings)
+        log.info("sampled %d framings", form_coarse(sampler, data.pairs, folder, count=count, grid=preset.grid))
+        return data
+
+    _in_order(form)
+    real = data.real if training.validate_every and current_world().leads else None
+    looked_at = None if real is None else (real, sampler.layers(real.images()))
+    if run.earlier is not None and not (run.earlier / "refiner" / "last" / META).is_file():
+        run = replace(run, earlier=None)  # a run without a refiner gives its networks alone
+    facts = {f"{name}_sha256": fingerprint(network) for name, network in sampler.named().items()}
+    return train_refiner(preset, RefinerData(CoarseShards(folder), looked_at), run, _provenance(plan, data) | facts)
+
+
 def _control(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     sources = [(source, 1.0) for source in data.sources]
     return train_control(plan.preset, ControlData(sources, data.real), run, _provenance(plan, data))
@@ -225,26 +268,6 @@ def _control(plan: _Plan, data: Gathered, run: Run) -> Outcome:
 TRAINERS: dict[StageName, Callable[[_Plan, Gathered, Run], Outcome]] = {
     "autoencoder": _autoencoder,
     "diffusion": _diffusion,
+    "refiner": _refiner,
     "control": _control,
 }
-
-
-def _claim_latents(folder: Path, autoencoder: Autoencoder, pairs: str) -> None:
-    """Note whose latents are in ``folder``: those of an earlier state of the autoencoder would teach nonsense.
-
-    Nor are latents of other pairs taken for those of the pairs that were asked for.
-    """
-    notes = {"autoencoder.sha256": fingerprint(autoencoder), "pairs.sha256": pairs}
-    known = {name: _read(folder / name) for name in notes}
-    if known["autoencoder.sha256"] not in (None, notes["autoencoder.sha256"]):
-        raise CheckpointError(f"{folder} is from before the autoencoder was trained on: remove it to encode again")
-    if folder.is_dir() and (known["pairs.sha256"] or SIMULATED) != pairs:
-        raise CheckpointError(f"{folder} is of other pairs than these: remove it to encode again")
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        for name, content in notes.items():
-            (folder / name).write_text(content, encoding="ascii")
-
-
-def _read(note: Path) -> str | None:
-    return note.read_text(encoding="ascii") if note.is_file() else None

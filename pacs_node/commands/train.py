@@ -1,4 +1,4 @@
-"""`pacs-node train ...`: pairs, the autoencoder, the denoiser, the control; each goes on where it was stopped."""
+"""`pacs-node train ...`: pairs, autoencoder, denoiser, refiner, control; each goes on where it was stopped."""
 
 import errno
 import logging
@@ -17,8 +17,8 @@ from training.checkpoint import CheckpointError
 from training.loop import Outcome, OutOfMemory, TrainingError
 from training.parallel import DeviceError, joined
 from training.perceptual import PerceptualWeightsError
-from training.preset import PresetError, load_preset
-from training.run import STAGES, Amounts, Sources, StageName, train
+from training.preset import Preset, PresetError, load_preset
+from training.run import Amounts, Sources, StageName, stages_of, train
 
 __all__ = ["Order", "run", "run_folder"]
 
@@ -29,7 +29,7 @@ class Order:
 
     Attributes
     ----------
-    folder : of the run; gets `anatomy/ pairs/ autoencoder/ latents/ diffusion/ control/`.
+    folder : of the run; gets `anatomy/ pairs/ autoencoder/ latents/ diffusion/ coarse/ refiner/ control/`.
     preset : name of a shipped preset, or path of a TOML file.
     amounts : people, pairs, framings.
     folders : of pairs to train on, of radiographs without twins, of real pairs to look at.
@@ -43,10 +43,9 @@ class Order:
     folders: tuple[tuple[Path, ...], Path | None, Path | None]
     limits: dict[str, Any]
 
-    @property
-    def stages(self) -> tuple[StageName, ...]:
-        """In the order in which they need each other."""
-        return STAGES if self.stage == "all" else (self.stage,)
+    def stages(self, preset: Preset) -> tuple[StageName, ...]:
+        """In the order in which they need each other; `all` are those that the preset has."""
+        return stages_of(preset) if self.stage == "all" else (self.stage,)
 
 
 def run_folder(argument: Path | None, option: Path | None) -> Path:
@@ -83,17 +82,19 @@ def run(order: Order, *, as_json: bool) -> int:
             raise ConfigError(f"there is no folder {folder}")
     with _told(order.folder), joined(order.limits["device"]) as world:
         logging.basicConfig(level=logging.INFO if world.leads else logging.WARNING, format="%(message)s")
+        preset = load_preset(order.preset)
+        stages = order.stages(preset)
         outcomes = train(
-            load_preset(order.preset),
+            preset,
             order.folder,
-            order.stages,
+            stages,
             sources=Sources(radiographs, real_pairs, pairs),
             amounts=Amounts(*order.amounts),
             quiet=as_json,
             **{key: value for key, value in order.limits.items() if value is not None},
         )
     if world.leads:
-        _report(order.stages, outcomes, as_json=as_json)
+        _report(stages, outcomes, as_json=as_json)
     return ExitCode.INTERRUPTED if any(outcome.ending == "stopped" for outcome in outcomes) else ExitCode.DONE
 
 

@@ -10,11 +10,12 @@ __all__ = ["train"]
 
 def train(
     stage: Annotated[
-        Literal["autoencoder", "diffusion", "control", "all"],
+        Literal["autoencoder", "diffusion", "refiner", "control", "all"],
         typer.Argument(
             metavar="STAGE",
             help="[bold]autoencoder[/bold] (image to latents and back), then [bold]diffusion[/bold] (the denoiser on "
-            "its latents); [bold]control[/bold] (a one-pass U-Net to compare with); or [bold]all[/bold].",
+            "its latents); [bold]refiner[/bold] (sharpens what the two sample; where the preset has one); "
+            "[bold]control[/bold] (a one-pass U-Net to compare with); or [bold]all[/bold].",
         ),
     ],
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The same as -o RUN.", show_default=False)] = None,

@@ -138,10 +138,10 @@ def test_a_run_trains_every_stage_on_ingested_pairs_and_simulates_nothing(
     run = tmp_path / "run"
     order = ["train", "all", "-o", str(run), "--preset", "tiny", "--data", str(ingested), "--framings", "4"]
     assert main([*order, "--steps", "2", "--json"]) == 0
-    assert capsys.readouterr().out.count('"finished"') == 3
+    assert capsys.readouterr().out.count('"finished"') == 4
     assert not (run / "anatomy").exists()
     assert not (run / "pairs").exists()
-    for stage in ("autoencoder", "diffusion", "control"):
+    for stage in ("autoencoder", "diffusion", "refiner", "control"):
         provenance = read_meta(run / stage / "last")["provenance"]
         assert provenance["pairs"] == 3
         assert "anatomies" not in provenance

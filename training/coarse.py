@@ -1,0 +1,171 @@
+"""What the refiner starts from: bone layers as the frozen networks sample them, beside the true ones, kept in shards.
+
+Sampling a framing costs as much as a training step, and one framing gives many crops; so they are sampled once.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from export.fingerprint import fingerprint
+from model.autoencoder import Autoencoder
+from model.denoiser import Denoiser
+from pacs_node.imaging.views import View, mean_layer
+from training.checkpoint import META, CheckpointError, load_autoencoder, load_denoiser, read_meta
+from training.latents import random_twins, write_array
+from training.sources import PairSource
+from training.validate import Sampling, bone_layers
+
+__all__ = ["CoarseBatch", "CoarseShards", "Sampler", "denoiser_folder", "form_coarse"]
+
+SHARD = 50
+SHOWN = (View(), View(moved=True))  # two of the ways in which the service shows an image
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseBatch:
+    """What the refiner learns from, each (B, 1, H, W).
+
+    Attributes
+    ----------
+    cxr : radiographs in [-1, 1].
+    layer, coarse : true and sampled bone layers, radiograph minus soft tissue, in the same units.
+    """
+
+    cxr: Tensor
+    layer: Tensor
+    coarse: Tensor
+
+    def to(self, device: torch.device) -> "CoarseBatch":
+        """The same on ``device``."""
+        return CoarseBatch(self.cxr.to(device), self.layer.to(device), self.coarse.to(device))
+
+
+def denoiser_folder(run: Path) -> Path:
+    """The denoiser that the export of a run takes: the best one, else the last."""
+    best, last = (run / "diffusion" / name for name in ("best", "last"))
+    return best if (best / META).is_file() else last
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """The frozen networks of a run, on one device, and how they are sampled."""
+
+    autoencoder: Autoencoder
+    denoiser: Denoiser
+    sampling: Sampling
+
+    @classmethod
+    def of(cls, run: Path, sampling: Sampling, device: torch.device) -> "Sampler":
+        """Open those of a run.
+
+        Raises
+        ------
+        CheckpointError
+            One is missing, or the denoiser was trained on another autoencoder.
+        """
+        folder = denoiser_folder(run)
+        autoencoder, denoiser = load_autoencoder(run / "autoencoder" / "last"), load_denoiser(folder)
+        known = (read_meta(folder).get("provenance") or {}).get("autoencoder_sha256")
+        if known not in (None, fingerprint(autoencoder)):
+            raise CheckpointError(f"{folder} was trained on another autoencoder than autoencoder/last: train it anew")
+        for network in (autoencoder, denoiser):
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(autoencoder, denoiser, sampling)
+
+    def named(self) -> dict[str, nn.Module]:
+        """The networks by name, as provenance and claims call them."""
+        return {"autoencoder": self.autoencoder, "denoiser": self.denoiser}
+
+    def layers(self, images: Tensor, seed: int = 0) -> Tensor:
+        """Bone layers as sampled, each the mean over the image and the image moved by half a latent.
+
+        Parameters
+        ----------
+        images : (N, 1, H, W) in [-1, 1].
+        seed : of the noise.
+
+        Returns
+        -------
+        (N, 1, H, W) float32 on the CPU, in the units of the images.
+        """
+        moved, sampling = self.autoencoder.config.downsampling // 2, replace(self.sampling, seed=seed)
+        layers = []
+        for image in images.numpy()[:, 0]:
+            shown = torch.from_numpy(np.stack([view.shown(image, moved) for view in SHOWN]))[:, None]
+            found = 2 * bone_layers(self.autoencoder, self.denoiser, shown, sampling).numpy()
+            layers.append(mean_layer([view.undone(layer, moved) for view, layer in zip(SHOWN, found, strict=True)]))
+        return torch.from_numpy(np.stack(layers))[:, None]
+
+
+def form_coarse(sampler: Sampler, pairs: PairSource, folder: Path, *, count: int, grid: int) -> int:
+    """Sample the bone layers of ``count`` random framings into shards of 50; shards that are there are kept.
+
+    Each shard is (N, 3, grid, grid) float16: radiograph, true layer, sampled layer, see `CoarseBatch`.
+
+    Returns
+    -------
+    Number of framings sampled now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {number: min(SHARD, count - number * SHARD) for number in range(-(-count // SHARD))}
+    missing = {number: size for number, size in sizes.items() if not (folder / f"{number:04d}.npy").exists()}
+    formed = sum(missing.values())
+    with Progress(console=Console(stderr=True), disable=not formed) as bar:
+        task = bar.add_task("sampling framings", total=formed)
+        for number, size in missing.items():
+            rng, items = np.random.default_rng([number, 0xC0A5]), []
+            for _ in range(size):
+                items.append(_triple(sampler, random_twins(pairs, grid, rng), int(rng.integers(2**63))))
+                bar.advance(task)
+            write_array(folder / f"{number:04d}.npy", np.stack(items))
+    return formed
+
+
+def _triple(sampler: Sampler, twins: Tensor, seed: int) -> NDArray[np.float16]:
+    cxr, soft = twins
+    coarse = sampler.layers(cxr[None, None], seed)[0, 0]
+    return torch.stack([cxr, cxr - soft, coarse]).numpy().astype(np.float16)
+
+
+class CoarseShards:
+    """Every sampled framing of a folder, mapped into memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder has no shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+        if not self.shards:
+            raise FileNotFoundError(f"no shard of sampled layers in {folder}")
+        self.places = [(shard, row) for shard, rows in enumerate(self.shards) for row in range(len(rows))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def batch(self, size: int, crop: int, rng: np.random.Generator) -> CoarseBatch:
+        """``size`` different framings at random (the same one twice only where there are fewer), cropped and mirrored.
+
+        Parameters
+        ----------
+        crop : rows and columns; the whole framing where it has no more.
+        """
+        chosen = rng.choice(len(self), size, replace=len(self) < size)
+        crops = np.stack([self._crop(*self.places[int(index)], crop, rng) for index in chosen])
+        return CoarseBatch(*torch.from_numpy(crops.astype(np.float32)).unbind(dim=1))
+
+    def _crop(self, shard: int, row: int, crop: int, rng: np.random.Generator) -> NDArray[np.float16]:
+        """(3, 1, crop, crop)."""
+        whole = self.shards[shard][row]
+        top, left = (int(rng.integers(max(side - crop, 0) + 1)) for side in whole.shape[-2:])
+        part: NDArray[np.float16] = whole[:, None, top : top + crop, left : left + crop]
+        return part[..., ::-1] if rng.random() < 0.5 else part
