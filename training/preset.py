@@ -118,6 +118,7 @@ class RefinerTraining(Optimisation):
     framings: Count = 600  # at most; each gives many crops, and sampling one costs as much as a step
     l1: Weight = 1.0  # error of the bone layer
     gradient: Weight = 1.0  # error of its edges
+    perceptual: Weight = 0.0  # distance of what is left of the radiograph to the truth; needs its published weights
 
 
 class Preset(BaseModel):

@@ -14,6 +14,7 @@ from training.coarse import CoarseBatch, CoarseShards
 from training.loop import Outcome, Run, Stage, run_stage
 from training.losses import gradient_difference
 from training.parallel import choose_device
+from training.perceptual import PerceptualDistance, load_perceptual
 from training.preset import Preset, PresetError, RefinerTraining
 from training.stage import Rows
 from training.validate import SHEET_ROWS, RealPairs, score_pairs, side_by_side
@@ -51,17 +52,23 @@ def require_refiner(preset: Preset) -> RefinerConfig:
     return preset.refiner
 
 
-def refinement_loss(model: Refiner, batch: CoarseBatch, training: RefinerTraining) -> tuple[Tensor, dict[str, float]]:
-    """L1 of the refined layer and of its differences from pixel to pixel.
+def refinement_loss(
+    model: Refiner, batch: CoarseBatch, training: RefinerTraining, perceptual: PerceptualDistance | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """L1 of the refined layer and of its differences from pixel to pixel, and how the soft tissue looks.
 
     Parameters
     ----------
     batch : on the device of the model.
+    perceptual : between radiograph less refined layer and radiograph less true layer; None leaves it out.
     """
     with torch.autocast(batch.cxr.device.type, dtype=torch.bfloat16, enabled=training.bfloat16):
         layer = model(batch.cxr, batch.coarse)
     layer, wanted = layer.float(), batch.layer
     parts = {"l1": functional.l1_loss(layer, wanted), "gradient": gradient_difference(layer, wanted)}
+    if perceptual is not None:
+        shown, meant = ((batch.cxr - bone).clamp(-1, 1) for bone in (layer, wanted))
+        parts["perceptual"] = perceptual(shown, meant).mean()
     loss = sum((getattr(training, name) * part for name, part in parts.items()), layer.new_zeros(()))
     # what the layer as it came scores: the figures to compare with
     parts["identity_l1"] = functional.l1_loss(batch.coarse, wanted)
@@ -99,15 +106,19 @@ def train_refiner(preset: Preset, data: RefinerData, run: Run, provenance: dict[
     ------
     PresetError
         The preset has no refiner.
+    PerceptualWeightsError
+        The preset asks for the perceptual loss, and its weights are not to be found.
     TrainingError
         The loss is not finite, or a batch does not fit into memory.
     """
     config, training, device = require_refiner(preset), preset.refiner_training, choose_device(run.device)
     torch.manual_seed(run.seed)
+    perceptual = load_perceptual().to(device).requires_grad_(False) if training.perceptual else None
 
     def loss(network: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Refiner)  # noqa: S101
-        return refinement_loss(network, data.shards.batch(training.batch, training.crop, rng).to(device), training)
+        batch = data.shards.batch(training.batch, training.crop, rng).to(device)
+        return refinement_loss(network, batch, training, perceptual)
 
     def validate(network: nn.Module, _step: int) -> dict[str, float]:
         assert isinstance(network, Refiner) and data.real is not None  # noqa: S101, PT018

@@ -178,7 +178,8 @@ def _check_earlier(plan: _Plan, stages: tuple[StageName, ...], *, resume: bool) 
     configs["control"] = preset.control
     if "refiner" in stages:
         configs["refiner"] = require_refiner(preset)
-    if "autoencoder" in stages and preset.autoencoder_training.perceptual:
+    weighed = {"autoencoder": preset.autoencoder_training.perceptual, "refiner": preset.refiner_training.perceptual}
+    if any(weighed.get(stage) for stage in stages):
         find_weights()
     needed = _taken_over(stages) if {"diffusion", "refiner"} & set(stages) else []
     for stage, config in configs.items():

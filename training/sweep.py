@@ -64,6 +64,9 @@ class _Retuned:
     def decode(self, latents: FloatImage) -> FloatImage:
         return self.engine.decode(latents)
 
+    def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
+        return self.engine.refine(image, layer)
+
 
 def plan(spec: ModelSpec, values: Mapping[str, Sequence[Any]]) -> list[Trial]:
     """Every combination of the values, checked before the work begins.

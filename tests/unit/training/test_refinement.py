@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from model.refiner import Refiner
 from pacs_node.cli import main
 from training.checkpoint import CheckpointError, load_denoiser, load_refiner, read_meta, require_sizes, save_weights
-from training.coarse import CoarseShards
+from training.coarse import CoarseBatch, CoarseShards
 from training.loop import Run
 from training.pairs import PairShards
+from training.perceptual import load_perceptual
 from training.preset import Preset, PresetError, RefinerTraining, load_preset
 from training.refinement import RefinerData, refined_layers, refinement_loss, train_refiner
 from training.run import Amounts, Sources, StageName, stages_of, train
@@ -48,6 +49,21 @@ def test_an_untrained_refiner_returns_the_layer_as_it_came(preset: Preset) -> No
     assert preset.refiner is not None
     images, coarse = torch.rand(2, 2, 1, 64, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert np.array_equal(refined_layers(Refiner(preset.refiner), images, coarse), coarse[:, 0].numpy() / 2)
+
+
+def test_the_perceptual_part_is_nothing_for_the_true_layer_and_something_for_an_empty_one(preset: Preset) -> None:
+    assert preset.refiner is not None
+    rng = torch.Generator().manual_seed(0)
+    cxr = torch.rand(1, 1, 64, 64, generator=rng) * 2 - 1
+    layer = torch.zeros_like(cxr)
+    layer[..., 20:30, :] = 0.5
+    network, distance = Refiner(preset.refiner), load_perceptual()
+    parts = [
+        refinement_loss(network, CoarseBatch(cxr, layer, coarse), preset.refiner_training, distance)[1]["perceptual"]
+        for coarse in (layer, torch.zeros_like(layer))
+    ]
+    assert parts[0] < 1e-4  # the untrained refiner adds exact zeros
+    assert parts[1] > 0.01
 
 
 def test_the_layers_are_sampled_once_from_every_framing(trained: Path, copied: Path, pairs: PairShards) -> None:
