@@ -22,7 +22,7 @@ from training.simulate.pair import SimulatedPair, simulate_pair
 MAX_BUNDLE_BYTES = 48 * 10**6
 UNSEEN_SEEDS = (7_000_001, 7_000_002, 7_000_004)  # the trained ones count up from 0
 BONELESS_SEED = 7_000_003
-MOST_LEFT = 0.9  # of the amplitude of bone; .67 to .84 were measured with the first bundle, ribs less and spine more
+MOST_LEFT = 0.9  # of the amplitude of bone; .69 to .73 were measured, ribs less and spine more
 
 # Ribs of RG1 marked by eye on the picture scaled to 920 columns: column, rows of the rib, rows of the gaps beside it.
 RG1_COLUMNS = 920
@@ -115,4 +115,4 @@ def test_ribs_of_a_real_radiograph_lose_contrast(shared_data: Path) -> None:
     soft = (inference.soft_tissue / (2**radiograph.bits_stored - 1)).astype(np.float32)
     before, after = _rib_contrasts(radiograph.pixels), _rib_contrasts(soft)
     assert (before > 0).all(), "the marks are not on ribs"
-    assert float(np.median(after / before)) < 0.35  # .16 with the first bundle
+    assert abs(float(np.median(after / before))) < 0.35  # -.19 was measured: a little too much is taken out

@@ -36,11 +36,17 @@ def model_facts(bundle: Bundle) -> dict[str, str]:
     spec = bundle.spec
     fusion = spec.fusion
     shape = f"high-passed at {fusion.highpass_px:g} px of the grid" if fusion.highpass_px else "whole"
+    trained = spec.training.get("diffusion", {}).get("provenance", {}).get("data", {})
+    seen = trained.get("real_pairs") if isinstance(trained, dict) else None
+    steps = f"{spec.steps} step{'s' if spec.steps > 1 else ''}"
+    refined = ", refined" if spec.network.refiner else ""
     return {
         "bundle": f"{spec.name} {spec.version}",
         "digest": bundle.digest,
-        "network": f"grid {spec.grid} x {spec.grid}, {spec.process}, predicts {spec.prediction}, {spec.steps} steps",
-        "bone layer": f"mean of {spec.views} views, {shape}, strength {fusion.strength:g}",
+        "network": f"grid {spec.grid} x {spec.grid}, {spec.process}, predicts {spec.prediction}, {steps}",
+        "bone layer": f"mean of {spec.views} views{refined}, {shape}, strength {fusion.strength:g}",
+        # figures of pairs that were trained on must not pass for those of unseen ones
+        **({"real pairs in its training": str(seen)} if seen else {}),
     }
 
 
