@@ -4,6 +4,7 @@ Its default bottleneck is continuous; the vector-quantised one of the paper is a
 Latents leave and enter standardised to mean 0 and deviation 1 per channel: the shift and scale are part of the weights.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,7 +78,9 @@ class VectorQuantizer(nn.Module):
         z : (B, C, h, w).
         """
         # Neighbouring codes differ by less than bfloat16 tells apart, so autocast has to stay away from them.
-        with torch.autocast(z.device.type, enabled=False):
+        device = z.device.type
+        known = torch.amp.is_autocast_available(device)  # not on `meta`, where weights are only counted
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             return self._quantised(z.float())
 
     def _quantised(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -131,6 +131,11 @@ class Bundle(_Record):
     spec: ModelSpec
     digest: str  # SHA-256 of bundle.json, 64 hexadecimal digits
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Of the graphs that it has, in the order in which they run."""
+        return ROLES if "refiner" not in self.spec.graphs else (*ROLES, "refiner")
+
     def path(self, role: Role) -> Path:
         """Where the ONNX graph of ``role`` lies."""
         return self.folder / self.spec.graphs[role]

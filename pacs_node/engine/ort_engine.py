@@ -66,7 +66,7 @@ class OrtEngine:
             self._open(bundle, threads)
 
     def _open(self, bundle: Bundle, threads: int) -> None:
-        self._sessions = {role: _session(bundle, role, self._device, threads) for role in bundle.spec.graphs}
+        self._sessions = {role: _session(bundle, role, self._device, threads) for role in bundle.roles}
         self.warm_up()
 
     @property
