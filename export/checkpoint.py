@@ -1,6 +1,6 @@
 """Read what a training left: averaged weights in safetensors, sizes and provenance in JSON.
 
-A run holds `autoencoder/` and `diffusion/`, each with `best/` (by validation) and `last/`.
+A run holds `autoencoder/`, `diffusion/` and perhaps `refiner/`, each with `best/` (by validation) and `last/`.
 """
 
 import json

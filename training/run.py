@@ -124,6 +124,7 @@ def train(
     if limits.get("earlier") is not None and current_world().leads:
         for stage in _taken_over(stages):
             bring_stage(folder, limits["earlier"], stage)
+    current_world().wait()  # nobody looks for what the first process is still copying
     plan = _Plan(preset, folder, sources or Sources(), amounts or Amounts())
     _check_earlier(plan, stages, resume=limits.get("resume", True))
     if not current_world().leads:
@@ -209,9 +210,12 @@ def _gathered(plan: _Plan) -> Gathered:
 
 
 def _provenance(plan: _Plan, data: Gathered) -> dict[str, Any]:
-    facts = {"preset": plan.preset.name, "pairs": len(data.pairs), "torch": torch.__version__}
+    facts: dict[str, Any] = {"preset": plan.preset.name, "pairs": len(data.pairs), "torch": torch.__version__}
     if data.identity is None:
         return facts | {"anatomies": plan.amounts.anatomies}
+    real = sum(is_ingested(folder) for folder in plan.sources.pairs)
+    if real:  # what an evaluation warns of: these pairs are not new to the bundle
+        facts["data"] = {"real_pairs": f"the training split of {real} ingested folder{'s' if real > 1 else ''}"}
     return facts | {"folders_of_pairs": len(data.sources), "pairs_sha256": data.identity}
 
 

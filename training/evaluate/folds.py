@@ -33,7 +33,10 @@ class Folds:
 
     def _place(self, folder: Path, case: Case) -> Path:
         """The most particular name that fits; no fine-tuning sees computed truths, so any one does for those."""
-        fitting = [name for name in self.places if case.name.startswith(name)]
+        # a name in full, or a beginning that ends in _: bsdiff_1 leaves bsdiff_1 out and not bsdiff_10
+        fitting = [
+            name for name in self.places if case.name == name or (name[-1] == "_" and case.name.startswith(name))
+        ]
         if not fitting and (case.dual_energy or not self.places):
             raise ConfigError(f"{folder} holds no bundle that leaves {case.name} out: a folder {case.name} with one")
         return self.places[max(fitting or self.places, key=len)]

@@ -36,7 +36,8 @@ HOW_TO_READ = {
     "bounds": (
         "decoded true twins: the bone layer is the difference of the decoded radiograph and the decoded truth (in the "
         "radiograph's tone), so that only the autoencoder's loss is left; fused: with the bundle's high-pass and "
-        "strength; true layer, fused: without the autoencoder. No denoiser can do better than these by itself."
+        "strength, which takes too much of a layer that is not shrunk; true layer, fused: without the autoencoder. No "
+        "denoiser does better by itself than the decoded twins; a refiner may."
     ),
     "one-pass U-Net control": (
         "a plain U-Net in pixels, trained on the same pairs to return the bone layer at once; its layer is subtracted "

@@ -145,6 +145,8 @@ def test_a_run_trains_every_stage_on_ingested_pairs_and_simulates_nothing(
         provenance = read_meta(run / stage / "last")["provenance"]
         assert provenance["pairs"] == 3
         assert "anatomies" not in provenance
+    told = read_meta(run / "diffusion" / "last")["provenance"]["data"]
+    assert told == {"real_pairs": "the training split of 1 ingested folder"}  # an evaluation repeats it
 
 
 def test_latents_of_other_pairs_are_refused(preset: Preset, ingested: Path, pairs: PairShards, tmp_path: Path) -> None:
