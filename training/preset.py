@@ -104,7 +104,7 @@ class ControlTraining(Optimisation):
 
 
 class RefinerTraining(Optimisation):
-    """Weights of the refiner's losses; what a preset does not say is the default preset's."""
+    """Weights of the refiner's losses; without the perceptual one where a preset does not say."""
 
     learning_rate: Positive = 1e-3
     final_learning_rate: Positive = 2e-5
