@@ -4,6 +4,7 @@ A run holds `autoencoder/`, `diffusion/` and perhaps `refiner/`, each with `best
 """
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pacs_node.errors import ConfigError
 __all__ = ["Checkpoint", "Stage", "export_bundle", "read_checkpoint", "stage_folders"]
 
 WEIGHTS, META = "weights.safetensors", "meta.json"
+log = logging.getLogger(__name__)
 Stage = Literal["autoencoder", "diffusion", "refiner"]
 Trained = TypeVar("Trained", bound=nn.Module)
 
@@ -121,11 +123,26 @@ def export_bundle(run: Path, out: Path, *, force: bool = False, report: Report |
         refinement = read_checkpoint(stage_folders(run, "refiner")[0], "refiner")
         refiner = refinement.fill(lambda sizes: Refiner(RefinerConfig(**sizes)))
         training["refiner"] = _kept(refinement)
+        _require_company(refinement, {"autoencoder": autoencoder, "denoiser": denoiser})
     found = {"name": run.resolve().name, "version": "0", "training": training}
     found |= diffusion.provenance().get("bundle", {})
     return export_network(
         Network(autoencoder, denoiser, refiner), out, merged(found, facts), force=force, report=report
     )
+
+
+def _require_company(refinement: Checkpoint, exported: dict[str, nn.Module]) -> None:
+    """See that the refiner learned from layers of the networks that are exported, where it says whose they were.
+
+    Another autoencoder is an error. A denoiser that was trained on makes like layers, so that is only told.
+    """
+    for name, module in exported.items():
+        if refinement.provenance().get(f"{name}_sha256") in (None, fingerprint(module)):
+            continue
+        advice = f"remove {refinement.folder.parent.parent / 'coarse'} and train it again"
+        if name == "autoencoder":
+            raise ConfigError(f"the refiner was trained on layers of another autoencoder: {advice}")
+        log.warning("the refiner was trained on layers of an earlier denoiser: %s", advice)
 
 
 def _autoencoder(run: Path, trained_on: str | None) -> tuple[Checkpoint, Autoencoder]:

@@ -47,12 +47,16 @@ def bring_stage(folder: Path, earlier: Path, stage: str) -> None:
     Raises
     ------
     CheckpointError
-        The other run has none.
+        The other run has none, or ``folder`` holds that of a third run: two networks that never met would be mixed.
     """
     own, other = folder / stage, earlier / stage
-    if (own / "last" / META).is_file() or own.resolve() == other.resolve():
+    if own.resolve() == other.resolve():
         return
     read_meta(other / "last")
+    if (own / "last" / META).is_file():
+        if (own / "last" / WEIGHTS).read_bytes() != (other / "last" / WEIGHTS).read_bytes():
+            raise CheckpointError(f"{own} is not from {earlier}: name another folder for the run, or leave --from out")
+        return
     for kept in ("best", "last"):
         if not (other / kept / META).is_file():
             continue

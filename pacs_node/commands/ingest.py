@@ -54,6 +54,10 @@ def run(order: Order, *, dry_run: bool, as_json: bool) -> int:
     DiskFull
         The pictures do not fit.
     """
+    if order.source.resolve() == order.folder.resolve():
+        raise ConfigError(f"{order.source} is only read: name another folder with -o")
+    if all((order.source / name).is_file() for name in ("manifest.json", "private.json")):
+        raise ConfigError(f"{order.source} was ingested already: give it to pacs-node train --data or evaluate --pairs")
     with _told(order.folder):
         outcome = ingest(order, dry_run=dry_run, tick=None if as_json else _bar)
     left_out = _left_out(outcome)

@@ -42,3 +42,10 @@ def test_a_fine_tuning_starts_where_the_other_run_ended_and_keeps_its_autoencode
 def test_a_run_without_that_stage_is_no_start(preset: Preset, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="train that stage first"):
         train(preset, tmp_path / "new", ("diffusion",), amounts=AMOUNTS, max_steps=1, earlier=tmp_path / "none")
+
+
+def test_networks_of_two_other_runs_are_not_mixed(earlier: Path, preset: Preset, tmp_path: Path) -> None:
+    third = tmp_path / "third"
+    train(preset, third, ("autoencoder",), amounts=AMOUNTS, max_steps=1, quiet=True)
+    with pytest.raises(CheckpointError, match=r"is not from .* leave --from out"):
+        train(preset, third, ("diffusion",), amounts=AMOUNTS, max_steps=1, quiet=True, earlier=earlier)

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from export.checkpoint import export_bundle
 from model.refiner import Refiner
 from pacs_node.cli import main
+from pacs_node.errors import ConfigError
 from training.checkpoint import CheckpointError, load_denoiser, load_refiner, read_meta, require_sizes, save_weights
 from training.coarse import CoarseBatch, CoarseShards
 from training.loop import Run
@@ -195,3 +197,19 @@ def test_the_command_trains_the_stage(copied: Path, pairs: PairShards, capsys: p
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["stage"], told["ending"], told["step"]) == ("refiner", "finished", 8)
     assert set(read_meta(copied / "refiner" / "last")["provenance"]) >= {"autoencoder_sha256", "denoiser_sha256"}
+
+
+@pytest.mark.parametrize(("network", "refused"), [("autoencoder", True), ("denoiser", False)])
+def test_the_export_sees_whose_layers_the_refiner_learned_from(
+    copied: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, network: str, refused: bool
+) -> None:
+    for meta in (copied / "refiner").glob("*/meta.json"):
+        told = json.loads(meta.read_text())
+        told["provenance"][f"{network}_sha256"] = "0" * 64
+        meta.write_text(json.dumps(told))
+    if refused:
+        with pytest.raises(ConfigError, match=r"another autoencoder: remove .*coarse"):
+            export_bundle(copied, tmp_path / "bundle")
+    else:
+        assert "refiner" in export_bundle(copied, tmp_path / "bundle").spec.graphs
+        assert "an earlier denoiser" in caplog.text

@@ -241,3 +241,13 @@ def test_a_manifest_of_something_else_is_told(content: str, tmp_path: Path) -> N
 def test_a_wrong_pattern_is_told(szch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ingest", str(szch), "-o", str(tmp_path / "out"), "--patient", "("]) == 2
     assert "--patient ( is no regular expression" in capsys.readouterr().err
+
+
+def test_a_source_is_not_written_into_and_what_was_ingested_is_not_dealt_anew(
+    szch: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ingest", str(szch), "-o", str(szch), *SMALL]) == 2
+    assert "only read" in capsys.readouterr().err
+    assert not (szch / "manifest.json").exists()
+    assert main(["ingest", str(finished), "-o", str(tmp_path / "again"), *SMALL]) == 2
+    assert "ingested already" in capsys.readouterr().err
