@@ -1,4 +1,4 @@
-"""Torch modules -> the three ONNX graphs that the service runs, as protos in memory."""
+"""Torch modules -> the ONNX graphs that the service runs, as protos in memory."""
 
 import logging
 import warnings
@@ -71,19 +71,20 @@ class _Refiner(nn.Module):
 def to_graphs(
     autoencoder: Autoencoder, denoiser: Denoiser, refiner: Refiner | None, grid: int, facts: GraphFacts
 ) -> dict[Role, onnx.ModelProto]:
-    """Export encoder, denoiser and decoder with dynamic batch, rows and columns.
+    """Export encoder, denoiser, decoder and, where there is one, refiner with dynamic batch, rows and columns.
 
     Parameters
     ----------
     autoencoder, denoiser : modules on the CPU in evaluation mode; initializers keep the names of their tensors
         (`autoencoder.*`, `denoiser.*`) where the exporter does not fold them.
+    refiner : the same (`refiner.*`), or None.
     grid : rows = columns of the model's input, px.
     facts : written into the metadata of each graph.
 
     Returns
     -------
-    One proto for each role; inputs `image` / `x_t`, `t`, `condition` / `latents`; outputs `latents` / `prediction` /
-    `image`.
+    One proto for each role; inputs `image` / `x_t`, `t`, `condition` / `latents` / `image`, `layer`; outputs `latents` /
+    `prediction` / `image` / `refined`.
     """
     image = torch.zeros(SAMPLE_BATCH, 1, grid, grid)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A trained network -> a bundle folder: weights once, three graphs, digests; checked before it appears."""
+"""A trained network -> a bundle folder: weights once, a graph for each role, digests; checked before it appears."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The engine of the service: the three ONNX graphs of a bundle on ONNX Runtime, on CPU or CUDA, without torch.
+"""The engine of the service: the ONNX graphs of a bundle on ONNX Runtime, on CPU or CUDA, without torch.
 
 Deterministic: equal inputs give equal bytes, run after run and process after process, on one machine with one version
 of the runtime. On CUDA that is why the convolution algorithm is chosen by rule (not by timing) and TF32 is off.
