@@ -83,8 +83,8 @@ def to_graphs(
 
     Returns
     -------
-    One proto for each role; inputs `image` / `x_t`, `t`, `condition` / `latents` / `image`, `layer`; outputs `latents` /
-    `prediction` / `image` / `refined`.
+    One proto for each role; inputs `image` / `x_t`, `t`, `condition` / `latents` / `image`, `layer`; outputs
+    `latents` / `prediction` / `image` / `refined`.
     """
     image = torch.zeros(SAMPLE_BATCH, 1, grid, grid)
     with torch.inference_mode():
