@@ -11,20 +11,21 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from model.bundle import Bundle, FusionSpec
+from model.bundle import Bundle
 from model.sampler import Recipe, sample
 from pacs_node.config import Settings
 from pacs_node.derive.companion import derive
 from pacs_node.engine import Engine
 from pacs_node.errors import ReasonCode, Rejected
-from pacs_node.imaging.fit import GridImage, from_grid, to_grid
-from pacs_node.imaging.fuse import shaped_layer, subtract_bone, without_glow
+from pacs_node.imaging.fit import to_grid
+from pacs_node.imaging.fuse import native_layer, subtract_bone
 from pacs_node.imaging.gate import check_header
 from pacs_node.imaging.read import open_dataset, read_dataset
 from pacs_node.imaging.views import mean_layer, views
 from pacs_node.records import FloatImage, Inference, Radiograph
+from pacs_node.timing import stage
 
-__all__ = ["make_companion", "native_layer", "noise_seed", "predicted_bone", "run_network"]
+__all__ = ["make_companion", "noise_seed", "predicted_bone", "run_network"]
 
 
 def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int) -> int:
@@ -60,7 +61,8 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     coarse = mean_layer(
         [view.undone(_layer(view.shown(image, moved), engine, steps, seed), moved) for view in views(engine.spec.views)]
     )
-    layer: FloatImage = engine.refine(image, coarse[None, None])[0, 0]
+    with stage("refine"):
+        layer: FloatImage = engine.refine(image, coarse[None, None])[0, 0]
     if not np.isfinite(layer).all():
         raise Rejected(ReasonCode.OUTPUT_INVALID, "the network gave values that are not finite")
     return layer
@@ -71,14 +73,17 @@ def _layer(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatIma
 
     Both images have passed the decoder, so that what the autoencoder loses or adds is in both and drops out.
     """
-    condition = engine.encode(image)
+    with stage("encode"):
+        condition = engine.encode(image)
 
     def predict(x_t: FloatImage, t: float) -> FloatImage:
-        return engine.predict(x_t, np.full(x_t.shape[0], t, dtype=np.float32), condition)
+        with stage("step"):
+            return engine.predict(x_t, np.full(x_t.shape[0], t, dtype=np.float32), condition)
 
     soft = sample(predict, condition, Recipe.of(engine.spec), steps, seed)
     # one after the other: decoding is the widest part of the network, and a batch of two would double the peak memory
-    layer: FloatImage = engine.decode(condition)[0, 0] - engine.decode(np.asarray(soft, dtype=np.float32))[0, 0]
+    with stage("decode"):
+        layer: FloatImage = engine.decode(condition)[0, 0] - engine.decode(np.asarray(soft, dtype=np.float32))[0, 0]
     return layer
 
 
@@ -91,33 +96,13 @@ def run_network(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -
     seed : seed of the noise itself, as from `noise_seed`.
     """
     steps = steps or engine.spec.steps
-    grid_image = to_grid(radiograph, engine.spec.grid)
-    layer = predicted_bone(grid_image.pixels, engine, steps, seed)
-    bone_layer = native_layer(layer, radiograph, grid_image, engine.spec.fusion)
-    return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)
-
-
-def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImage, fusion: FusionSpec) -> FloatImage:
-    """What is subtracted from a radiograph for a bone layer on the grid.
-
-    Parameters
-    ----------
-    layer : (grid, grid) float32 in the network's units, as from `predicted_bone`.
-    grid_image : of the same radiograph.
-
-    Returns
-    -------
-    (rows, columns) float32 in P-value units.
-    """
-    shaped = shaped_layer(layer, grid_image.placement, fusion)
-    bone_layer = from_grid(shaped, grid_image, *radiograph.pixels.shape)
-    if fusion.highpass_px == 0:
-        np.maximum(bone_layer, 0.0, out=bone_layer)  # interpolation undershoots beside edges: never add brightness
-    else:
-        bone_layer = without_glow(bone_layer, radiograph.pixels, grid_image.low, grid_image.high)
-    if radiograph.padding is not None:
-        bone_layer[radiograph.padding] = 0.0
-    return bone_layer
+    with stage("preprocess"):
+        grid_image = to_grid(radiograph, engine.spec.grid)
+    with stage("network"):
+        layer = predicted_bone(grid_image.pixels, engine, steps, seed)
+    with stage("fuse"):
+        bone_layer = native_layer(layer, radiograph, grid_image, engine.spec.fusion)
+        return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)
 
 
 def make_companion(
@@ -136,12 +121,14 @@ def make_companion(
     ModelError
         From the engine.
     """
-    ds = open_dataset(received_path)
-    check_header(ds, settings.gate)  # before decoding: a hip need not be decoded to be refused
-    radiograph = read_dataset(ds)
+    with stage("decode DICOM"):
+        ds = open_dataset(received_path)
+        check_header(ds, settings.gate)  # before decoding: a hip need not be decoded to be refused
+        radiograph = read_dataset(ds)
     del ds  # the encoded pixels are not needed any more
     steps = settings.model.steps or bundle.spec.steps
     seed = noise_seed(str(radiograph.ds.SOPInstanceUID), bundle.digest, steps, settings.model.seed)
     inference = run_network(radiograph, engine, steps, seed)
-    companion = derive(radiograph.ds, inference, bundle, settings.output, created_at or datetime.now(UTC))
+    with stage("derive"):
+        companion = derive(radiograph.ds, inference, bundle, settings.output, created_at or datetime.now(UTC))
     return companion, inference

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from model.bundle import FusionSpec
-from pacs_node.imaging.fit import Placement
+from pacs_node.imaging.fit import GridImage, Placement, from_grid
 from pacs_node.records import FloatImage, Radiograph
 
-__all__ = ["quantised", "shaped_layer", "subtract_bone", "without_glow"]
+__all__ = ["native_layer", "quantised", "shaped_layer", "subtract_bone", "without_glow"]
 
 # Share of the anatomy's range over which brightening sets in. A tenth takes the glow of a black margin from .031 to
 # .005 of the grey scale at its worst (mean of 29 radiographs, most of them real) and costs the real pairs next to
@@ -62,6 +62,29 @@ def without_glow(bone_layer: FloatImage, pixels: FloatImage, low: float, high: f
     room = np.clip((pixels - np.float32(low)) / np.float32(DARK_SHARE * (high - low)), 0.0, 1.0)
     faded: FloatImage = np.where(bone_layer < 0, bone_layer * room, bone_layer).astype(np.float32, copy=False)
     return faded
+
+
+def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImage, fusion: FusionSpec) -> FloatImage:
+    """What is subtracted from a radiograph for a bone layer on the grid.
+
+    Parameters
+    ----------
+    layer : (grid, grid) float32 in the network's units, as from the network.
+    grid_image : of the same radiograph.
+
+    Returns
+    -------
+    (rows, columns) float32 in P-value units.
+    """
+    shaped = shaped_layer(layer, grid_image.placement, fusion)
+    bone_layer = from_grid(shaped, grid_image, *radiograph.pixels.shape)
+    if fusion.highpass_px == 0:
+        np.maximum(bone_layer, 0.0, out=bone_layer)  # interpolation undershoots beside edges: never add brightness
+    else:
+        bone_layer = without_glow(bone_layer, radiograph.pixels, grid_image.low, grid_image.high)
+    if radiograph.padding is not None:
+        bone_layer[radiograph.padding] = 0.0
+    return bone_layer
 
 
 def quantised(pixels: FloatImage, bits_stored: int) -> NDArray[np.uint16]:

@@ -11,9 +11,9 @@ import torch
 from model.bundle import Bundle, FusionSpec, ModelSpec
 from pacs_node.engine import Engine
 from pacs_node.imaging.fit import GridImage, from_grid, letterbox, to_grid
-from pacs_node.imaging.fuse import quantised
+from pacs_node.imaging.fuse import native_layer, quantised
 from pacs_node.imaging.views import mean_layer, views
-from pacs_node.pipeline import native_layer, noise_seed, run_network
+from pacs_node.pipeline import noise_seed, run_network
 from pacs_node.records import FloatImage, Radiograph
 from training.control import control_layers
 from training.control_network import ControlNetwork
