@@ -34,9 +34,9 @@ __all__ = [
 
 BUNDLE_FILE = "bundle.json"
 
-Role = Literal["encoder", "denoiser", "decoder", "refiner"]
+Role = Literal["encoder", "denoiser", "decoder", "refiner", "fused"]
 SamplerName = Literal["ddim", "ddpm", "dpmpp_2m"]
-ROLES: tuple[Role, ...] = ("encoder", "denoiser", "decoder")  # what every bundle has; a refiner is optional
+ROLES: tuple[Role, ...] = ("encoder", "denoiser", "decoder")  # what every bundle has; refiner and fused are optional
 
 # A plain name: a bundle can never make us open a file outside its own folder.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
@@ -101,9 +101,11 @@ class ModelSpec(_Record):
     clipping: ClippingSpec = ClippingSpec()
     fusion: FusionSpec = FusionSpec()
     network: NetworkSpec = NetworkSpec()
-    precision: Literal["fp32", "fp16"] = "fp32"  # how the weights are stored; computation is float32 in both
+    precision: Literal["fp32", "fp16"] = "fp32"  # how the weights are stored; `graphs` compute in float32 in both
     weights: FileName = "weights.safetensors"  # tensors `autoencoder.*`, `denoiser.*`, `refiner.*`
+    shapes: Literal["dynamic", "fixed"] = "dynamic"  # fixed: the graphs take images of the grid only, of any number
     graphs: dict[Role, FileName]  # role -> file name of an ONNX graph
+    half_graphs: dict[Role, FileName] = {}  # the same computing in float16, for CUDA; inputs and outputs stay float32
     files: dict[FileName, FileSpec]
     training: dict[str, Any] = {}  # provenance for the model card: data, seeds, commit, losses
     licence: str = "research use only"
@@ -115,13 +117,23 @@ class ModelSpec(_Record):
             raise ValueError(f"no graph for {', '.join(absent)}")
         if bool(self.network.refiner) != ("refiner" in self.graphs):
             raise ValueError("a refiner needs both its graph and its sizes")
-        unverified = sorted({*self.graphs.values(), self.weights} - set(self.files))
+        if "fused" in self.graphs and not self.draws_once:
+            raise ValueError("a fused graph draws no noise on its way: take eta 0, and no ddpm or bridge")
+        if strangers := sorted(set(self.half_graphs) - set(self.graphs)):
+            raise ValueError(f"{', '.join(strangers)} computes in half precision only")
+        named = {*self.graphs.values(), *self.half_graphs.values(), self.weights}
+        unverified = sorted(named - set(self.files))
         if unverified:
             raise ValueError(f"no digest for {', '.join(unverified)}")
         if self.grid % self.downsampling:
             raise ValueError(f"grid {self.grid} is not a multiple of downsampling {self.downsampling}")
         require_compatible(self.process, self.prediction, self.sampler, self.eta)
         return self
+
+    @property
+    def draws_once(self) -> bool:
+        """Whether all noise is that of the start, so that one graph can hold every step (see role `fused`)."""
+        return self.sampler != "ddpm" and self.eta == 0 and self.process != "bridge"
 
 
 class Bundle(_Record):
@@ -133,12 +145,29 @@ class Bundle(_Record):
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Of the graphs that it has, in the order in which they run."""
+        """Of the graphs that run one after the other, in that order; `fused` stands for the first three of them."""
         return ROLES if "refiner" not in self.spec.graphs else (*ROLES, "refiner")
 
-    def path(self, role: Role) -> Path:
-        """Where the ONNX graph of ``role`` lies."""
-        return self.folder / self.spec.graphs[role]
+    def path(self, role: Role, *, half: bool = False) -> Path:
+        """Where the ONNX graph of ``role`` lies.
+
+        The graph `fused` is the bundle's own recipe, ``spec.steps`` and all, in one: `image` (B, 1, H, W) in [-1, 1]
+        and `noise` (B, C, h, w) from `model.sampler.draw_noise` -> `layer` (B, 1, H, W), the decoded latents of the
+        image minus the decoded sample.
+
+        Parameters
+        ----------
+        half : the variant that computes in float16, from and to float32; see ``spec.half_graphs`` for what has one.
+
+        Raises
+        ------
+        BundleError
+            The bundle has no such graph.
+        """
+        try:
+            return self.folder / (self.spec.half_graphs if half else self.spec.graphs)[role]
+        except KeyError as error:
+            raise BundleError(f"{self.folder} has no {'half-precision ' if half else ''}graph {role}") from error
 
     @property
     def weights_path(self) -> Path:

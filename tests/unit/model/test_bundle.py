@@ -117,3 +117,51 @@ def test_invalid_facts_are_refused_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(BundleError, match="steps"):
         write_bundle(tmp_path, FACTS | {"steps": 0}, list(FILES))
     assert not (tmp_path / BUNDLE_FILE).exists()
+
+
+def test_a_bundle_without_the_optional_graphs_stays_valid(folder: Path) -> None:
+    bundle = open_bundle(folder)
+    assert (bundle.spec.shapes, bundle.spec.half_graphs, bundle.roles) == (
+        "dynamic",
+        {},
+        ("encoder", "denoiser", "decoder"),
+    )
+    for role, half in (("fused", False), ("encoder", True)):
+        with pytest.raises(BundleError, match=f"no .*graph {role}"):
+            bundle.path(role, half=half)  # type: ignore[arg-type]
+
+
+def whole(folder: Path, **changes: Any) -> None:
+    """A bundle with a fused graph and a half-precision encoder."""
+    for name in ("fused.onnx", "encoder.half.onnx"):
+        (folder / name).write_bytes(name.encode())
+    facts = FACTS | {"graphs": GRAPHS | {"fused": "fused.onnx"}, "half_graphs": {"encoder": "encoder.half.onnx"}}
+    write_bundle(folder, facts | changes, [*FILES, "fused.onnx", "encoder.half.onnx"])
+
+
+def test_fused_and_half_graphs_have_digests_like_the_others(folder: Path) -> None:
+    whole(folder, shapes="fixed")
+    bundle = open_bundle(folder)
+    assert bundle.path("fused") == folder / "fused.onnx"
+    assert bundle.path("encoder", half=True) == folder / "encoder.half.onnx"
+    (folder / "encoder.half.onnx").write_bytes(b"encoder.Half.onnx")
+    with pytest.raises(BundleError, match=r"encoder\.half\.onnx was changed"):
+        open_bundle(folder)
+
+
+def test_a_half_graph_without_a_digest_is_refused(folder: Path) -> None:
+    edit(folder, half_graphs={"encoder": "unsigned.onnx"})
+    with pytest.raises(BundleError, match=r"no digest for unsigned\.onnx"):
+        open_bundle(folder)
+
+
+def test_a_half_graph_without_its_float32_twin_is_refused(folder: Path) -> None:
+    edit(folder, half_graphs={"refiner": "encoder.onnx"})
+    with pytest.raises(BundleError, match="refiner computes in half precision only"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("changes", [{"sampler": "ddpm"}, {"eta": 0.5}, {"process": "bridge"}])
+def test_a_fused_graph_of_a_way_that_draws_noise_is_refused(folder: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match="a fused graph draws no noise"):
+        whole(folder, **changes)
