@@ -3,11 +3,14 @@
 Written in operators and methods that NumPy arrays and torch tensors share.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.bundle import ClippingSpec
+if TYPE_CHECKING:  # a name only: who samples needs NumPy and nothing else
+    from model.bundle import ClippingSpec
 
 __all__ = ["clip_x0", "dynamic_bound"]
 

@@ -5,19 +5,23 @@ anew, and in whether they remember the step before. All noise comes from one Num
 same latents in every backend.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import ClippingSpec, ModelSpec, SamplerName
 from model.clipping import clip_x0
 from model.process import DIFFUSION, Level, Prediction, Process
 from model.schedule import timesteps
+
+if TYPE_CHECKING:  # names only: who samples needs NumPy and nothing else
+    from model.bundle import ClippingSpec, ModelSpec, SamplerName
 
 __all__ = ["Given", "Noise", "Prediction", "Recipe", "draw_noise", "sample", "walk"]
 
