@@ -25,6 +25,8 @@ __all__ = [
     "NodeSettings",
     "OutputSettings",
     "Peer",
+    "Precision",
+    "ProviderOptions",
     "RoutingSettings",
     "Settings",
     "StoredSyntax",
@@ -59,6 +61,16 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """What the network computes in; images and layers are float32 in any case."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
 
 
 class StoredSyntax(StrEnum):
@@ -112,6 +124,19 @@ class DeliverySettings(_Table):
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+OptionsOfProvider = Annotated[
+    dict[str, str | int | float | bool], Field(description="a table of texts, numbers, true or false")
+]
+
+
+class ProviderOptions(_Table):
+    """[model.provider_options]: what ONNX Runtime's execution provider for a device is given, by its own names."""
+
+    cuda: OptionsOfProvider = {}
+    tensorrt: OptionsOfProvider = {}
+    openvino: OptionsOfProvider = {}
+
+
 class ModelSettings(_Table):
     """[model]: which network, where and how long."""
 
@@ -122,6 +147,9 @@ class ModelSettings(_Table):
     steps: Annotated[int, Field(ge=0, le=1000)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threads: Annotated[int, Field(ge=0)] = 0
+    precision: Precision = Precision.AUTO
+    max_batch: Annotated[int, Field(ge=0, le=64)] = 0
+    provider_options: ProviderOptions = ProviderOptions()
 
 
 # PS3.5 6.2, VR LO: 64 characters at most, no backslash, no control characters.
@@ -267,9 +295,9 @@ def _environment(environ: Mapping[str, str]) -> list[tuple[str, list[str], str]]
 
 
 def _from_text(keys: Sequence[str], text: str) -> object:
-    """What a text in the environment stands for: a list is JSON or TOML, a number or true and false as in TOML."""
+    """What a text in the environment stands for: a list or table is JSON or TOML, a number, true and false as in TOML."""
     kind = (schema_at(Settings.model_json_schema(), keys) or {}).get("type")
-    if kind not in ("array", "integer", "number", "boolean"):
+    if kind not in ("array", "object", "integer", "number", "boolean"):
         return text
     for parse in (json.loads, lambda value: tomllib.loads(f"value = {value}")["value"]):
         try:
