@@ -295,7 +295,7 @@ def _environment(environ: Mapping[str, str]) -> list[tuple[str, list[str], str]]
 
 
 def _from_text(keys: Sequence[str], text: str) -> object:
-    """What a text in the environment stands for: a list or table is JSON or TOML, a number, true and false as in TOML."""
+    """What a text in the environment stands for: a list or table is JSON or TOML, the rest as in TOML."""
     kind = (schema_at(Settings.model_json_schema(), keys) or {}).get("type")
     if kind not in ("array", "object", "integer", "number", "boolean"):
         return text
