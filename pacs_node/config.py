@@ -21,6 +21,7 @@ __all__ = [
     "DeliverySettings",
     "Device",
     "GateSettings",
+    "GuardSettings",
     "ModelSettings",
     "NodeSettings",
     "OutputSettings",
@@ -170,6 +171,9 @@ class OutputSettings(_Table):
     burned_in_label: bool = True
     content_qualification: Literal["RESEARCH", "PRODUCT", "SERVICE"] = "RESEARCH"
     transfer_syntax: StoredSyntax = StoredSyntax.EXPLICIT
+    bone_image: bool = False
+    presentation_states: bool = False
+    key_object: bool = False
 
 
 class GateSettings(_Table):
@@ -183,6 +187,33 @@ class GateSettings(_Table):
         "LUNG",
         "RIB",
     )
+    pixels: bool = True
+    polarity: Literal["correct", "refuse"] = "correct"
+    min_age_years: Annotated[float, Field(ge=0, le=130)] = 0.0
+
+
+Bound = Annotated[float, Field(gt=0)]
+
+
+class GuardSettings(_Table):
+    """[guard]: how far a result may go; what the figures mean is in docs/guard.md."""
+
+    withhold: bool = True
+    second_seed: bool = False
+    largest_change: Bound = 0.6
+    outside_bone: Bound = 0.02
+    beyond_views: Bound = 1.3
+    views_apart: Bound = 0.12
+    seeds_apart: Bound = 0.12
+    unexplained_change: Bound = 0.035
+    low_frequency_shift: Bound = 0.03
+    displacement_px: Bound = 0.15
+    tile_ratio: Bound = 2.2
+    clipped_share: Bound = 0.02
+
+    def bounds(self) -> dict[str, float]:
+        """Every bound by the name of its figure."""
+        return self.model_dump(exclude={"withhold", "second_seed"})
 
 
 class Settings(_Table):
@@ -195,6 +226,7 @@ class Settings(_Table):
     model: ModelSettings = ModelSettings()
     output: OutputSettings = OutputSettings()
     gate: GateSettings = GateSettings()
+    guard: GuardSettings = GuardSettings()
 
 
 def config_file(path: Path | None = None) -> Path:

@@ -33,12 +33,19 @@ class ReasonCode(StrEnum):
     MULTI_FRAME = "multi_frame"
     TOO_LARGE = "too_large"
     TOO_SMALL = "too_small"
-    BLANK = "blank"  # no two different grey values
+    BLANK = "blank"  # no two different grey values, or evenly grey
     NOT_CHEST = "not_chest"
     NOT_FRONTAL = "not_frontal"
+    ROTATED = "rotated"  # a chest that is not upright
+    INVERTED = "inverted"  # displayed in the wrong polarity, and not corrected
+    SATURATED = "saturated"  # black and white with hardly any grey
+    CROPPED = "cropped"  # too small a part of a chest
+    CHILD = "child"  # younger than gate.min_age_years
+    ALREADY_SUPPRESSED = "already_suppressed"  # soft-tissue or bone image of a dual-energy unit or of other software
     OWN_OUTPUT = "own_output"  # one of ours came back: processing it would loop
     IDENTITY_MISMATCH = "identity_mismatch"  # the data set is not the SOP Instance that was announced
     OUTPUT_INVALID = "output_invalid"  # the derived object did not pass its own check
+    GUARD_REFUSED = "guard_refused"  # more than bone changed: the companion is withheld
     UNEXPECTED = "unexpected"  # a bug of ours on this input; kept so that the next input goes on
 
 

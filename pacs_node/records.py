@@ -39,12 +39,14 @@ class Radiograph:
         True where the source holds PixelPaddingValue (PS3.3 C.7.5.1.1.2); ``pixels`` is 0 there.
     bits_stored : int, 8 to 16; the companion is written at this depth.
     ds : the source data set, without pixel data.
+    polarity_corrected : the default look was a negative, and ``pixels`` are its negative: bone is bright again.
     """
 
     pixels: FloatImage
     padding: MaskImage | None
     bits_stored: int
     ds: Dataset
+    polarity_corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,12 +59,14 @@ class Inference:
     bone_layer : (rows, columns) float32, what was subtracted from the P-values in [0, 1].
     noise_seed : int, the seed of the one noise generator.
     steps : int, network evaluations of the sampler.
+    polarity_corrected : as of the radiograph; the companion is the negative of the source's default look.
     """
 
     soft_tissue: NDArray[np.uint16]
     bone_layer: FloatImage
     noise_seed: int
     steps: int
+    polarity_corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

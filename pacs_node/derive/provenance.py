@@ -49,6 +49,7 @@ EQUIPMENT_KEYWORDS = (
     "SoftwareVersions",
     "DeviceUID",
 )
+POLARITY_SENTENCE = "The source is displayed as a negative by its header; polarity corrected. "
 CODE_KEYWORDS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 
 
@@ -71,6 +72,8 @@ class Recipe:
         shared = {"version": RECIPE_VERSION, "steps": inference.steps, "output": settings.model_dump(mode="json")}
         del shared["output"]["transfer_syntax"]  # type: ignore[attr-defined]
         instance = shared | {"seed": inference.noise_seed}
+        if inference.polarity_corrected:  # else the companions of all other sources would get new UIDs
+            instance["polarity"] = "corrected"
         return cls(json.dumps(shared, sort_keys=True), json.dumps(instance, sort_keys=True))
 
 
@@ -113,8 +116,10 @@ def derivation_code() -> CodedConcept:
 
 def derivation_description(bundle: Bundle, inference: Inference) -> str:
     """Algorithm, model, steps and seed in one sentence, ST of at most 1024 ASCII characters."""
+    polarity = POLARITY_SENTENCE if inference.polarity_corrected else ""
     return (
         "Soft-tissue image: bone layer predicted by conditional latent diffusion and subtracted at native resolution. "
+        f"{polarity}"
         f"Model {_model(bundle)}, sha256 {bundle.digest}, {inference.steps} steps, noise seed {inference.noise_seed}, "
         f"pacs-node {__version__}."
     )
