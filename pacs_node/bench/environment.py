@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BUSY", "busy_warning", "describe_environment"]
+__all__ = ["BUSY", "busy_warning", "describe_environment", "peak_resident_bytes"]
 
 PACKAGES = ("pacs-node", "numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch")
 BUSY = 0.3  # processes that want to run, per core: above that, timings are not those of a machine at rest
@@ -48,6 +48,18 @@ def busy_warning(environment: dict[str, Any]) -> str | None:
     if load is None or load <= BUSY * cores:
         return None
     return f"the machine was busy at the start (load {load} on {cores} cores): these timings are too long"
+
+
+def peak_resident_bytes() -> int | None:
+    """Largest resident set of this process since it began to run its program; None where the system does not say.
+
+    Not `getrusage`: what that says begins with the size of the process that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _cpu_model() -> str:

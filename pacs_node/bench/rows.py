@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from pacs_node.bench.spread import Spread
 
-__all__ = ["GIGA", "Grid", "Rate", "Row", "best_rate"]
+__all__ = ["TOTAL", "Grid", "Part", "Rate", "Row", "StageTime", "best_rate"]
 
-GIGA = 1e9
+TOTAL = "end to end"  # the name of the stage that holds all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,8 @@ class Grid:
     """A table: every row has one cell for each column."""
 
     title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[object, ...]]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,50 @@ class Row:
         fields = {key: part for key, part in value.items() if key != "images_per_s"}
         seconds = fields.get("seconds")
         return cls(**(fields | {"seconds": Spread.from_json(seconds) if seconds else None}))
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """What one stage took.
+
+    Attributes
+    ----------
+    name : as the stage names itself.
+    per_image : s, all its calls of one image together.
+    per_call : s.
+    calls : of one image.
+    """
+
+    name: str
+    per_image: Spread
+    per_call: Spread
+    calls: int
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` made."""
+        spreads = {key: Spread.from_json(value[key]) for key in ("per_image", "per_call")}
+        return cls(**(value | spreads))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One graph of the network on one image of the model's grid.
+
+    Attributes
+    ----------
+    role : encoder, denoiser, decoder or refiner.
+    calls : of one companion: views and steps counted.
+    seconds : of one call.
+    flop : of one call.
+    """
+
+    role: str
+    calls: int
+    seconds: Spread
+    flop: float
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """From what `dataclasses.asdict` made."""
+        return cls(**(value | {"seconds": Spread.from_json(value["seconds"])}))
