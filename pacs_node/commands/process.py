@@ -9,7 +9,6 @@ import numpy as np
 from pydicom import Dataset
 
 from model.bundle import Bundle
-from pacs_node.commands.record import record_command
 from pacs_node.commands.terminal import print_json, stderr, stdout, table
 from pacs_node.config import Settings, load_settings
 from pacs_node.engine import Engine
@@ -19,6 +18,7 @@ from pacs_node.imaging.read import read_radiograph
 from pacs_node.pipeline import make_companion
 from pacs_node.preview import write_preview
 from pacs_node.records import Inference, Radiograph
+from pacs_node.timing import stage
 
 __all__ = ["run"]
 
@@ -74,7 +74,8 @@ def _write(companion: Dataset, output: Path) -> None:
     """Whole or not at all: a former companion of this name is replaced by a finished one."""
     unfinished = output.with_name(f".{output.name}.part")
     try:
-        companion.save_as(unfinished, enforce_file_format=True)
+        with stage("encode DICOM"):
+            companion.save_as(unfinished, enforce_file_format=True)
         unfinished.replace(output)
     except OSError as error:
         with suppress(OSError):  # a folder that cannot be written cannot be tidied either
@@ -91,6 +92,10 @@ def _write_preview(path: Path, radiograph: Radiograph, inference: Inference) -> 
 
 
 def _record(settings: Settings, bundle: Bundle, companion: Dataset, inference: Inference, seconds: float) -> None:
+    if not settings.node.data_dir.is_dir():
+        return  # no node ever ran there: the database library, a fifth of the start-up, is not needed
+    from pacs_node.commands.record import record_command  # noqa: PLC0415 (see above)
+
     record_command(
         settings,
         "process",

@@ -23,6 +23,7 @@ from pydicom.valuerep import validate_value
 __all__ = ["Framing", "element", "is_legal", "raw_bytes", "raw_elements", "stamp", "text", "values", "verbatim"]
 
 DEFAULT_CHARACTER_SET = "ISO_IR 6"  # PS3.5 6.1.2.1: what holds where SpecificCharacterSet is absent
+PIXEL_DATA = Tag("PixelData")
 ITEM = b"\xfe\xff\x00\xe0"  # PS3.5 7.5
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
 _AMBIGUOUS_VRS = {  # dictionary entry -> VR for unsigned and signed pixels (PS3.5 Annex A)
@@ -31,6 +32,7 @@ _AMBIGUOUS_VRS = {  # dictionary entry -> VR for unsigned and signed pixels (PS3
     "US or SS or OW": ("OW", "OW"),
     "OB or OW": ("OW", "OW"),
 }
+_AS_THEY_ARE = frozenset({"OB", "OW"})  # little endian in memory, as pydicom writes them
 _WORD_BYTES = {
     vr: size
     for size, group in ((2, "AT OW SS US"), (4, "FL OF OL SL UL"), (8, "FD OD OV SV UV"))
@@ -145,14 +147,18 @@ def raw_elements(ds: Dataset, *, is_implicit: bool = False) -> dict[BaseTag, Raw
 def stamp(file_meta: FileMetaDataset, elements: dict[BaseTag, RawDataElement]) -> Dataset:
     """Encode the elements once and read them back: the data set that results holds exactly what will be stored.
 
-    The transfer syntax is that of ``file_meta``, uncompressed little endian.
+    The transfer syntax is that of ``file_meta``, uncompressed little endian. Pixel data are bytes already and put in as
+    they are: encoding and reading them back would only be more copies of the image.
     """
     head = BytesIO()
     empty = Dataset()
     empty.file_meta = file_meta
     dcmwrite(head, empty, enforce_file_format=True)
-    body = _encode([elements[tag] for tag in sorted(elements)], file_meta.TransferSyntaxUID.is_implicit_VR)
-    return dcmread(BytesIO(head.getvalue() + body))
+    described = [elements[tag] for tag in sorted(elements) if tag != PIXEL_DATA]
+    ds = dcmread(BytesIO(head.getvalue() + _encode(described, file_meta.TransferSyntaxUID.is_implicit_VR)))
+    if PIXEL_DATA in elements:
+        ds[PIXEL_DATA] = elements[PIXEL_DATA]
+    return ds
 
 
 def _known_vr(found: DataElement | RawDataElement, is_signed: bool) -> str:
@@ -185,6 +191,8 @@ def _encode(elements: Iterable[RawDataElement], is_implicit: bool) -> bytes:
 
 def _encoded_value(decoded: DataElement, character_sets: str | Sequence[str]) -> bytes:
     """Value field of an element that is decoded already, as pydicom writes it."""
+    if isinstance(decoded.value, bytes) and decoded.VR in _AS_THEY_ARE:
+        return decoded.value
     stream = DicomBytesIO()
     stream.is_little_endian, stream.is_implicit_VR = True, True  # tag and length, 8 bytes, for every VR
     write_data_element(stream, decoded, [character_sets] if isinstance(character_sets, str) else list(character_sets))

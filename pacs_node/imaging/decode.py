@@ -28,8 +28,9 @@ MAX_PIXELS = 100_000_000
 # Ribs are about 10 px wide in a radiograph of this size; anything smaller is an icon or a screenshot.
 MIN_SIDE = 256
 
-# The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins.
-_PLUGINS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow")
+# The order is a part of the result for lossy streams, so it is fixed; the first that decodes wins. Where two read the
+# same lossless streams the faster one is first: CharLS before libjpeg, compiled RLE before pydicom's in Python.
+_PLUGINS = ("pyjpegls", "pylibjpeg", "pydicom", "pillow")
 _IMAGE_PIXEL = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -150,8 +151,10 @@ def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic] | None:
     plugins = [""] if decoder.is_native else [name for name in _PLUGINS if name in decoder.available_plugins]
     for plugin in plugins:
         try:
-            # raw: no colour conversion; the unused bits are ours to drop
-            return decoder.as_array(ds, index=0, raw=True, decoding_plugin=plugin, correct_unused_bits=False)[0]  # type: ignore[arg-type]
+            # raw: no colour conversion; the unused bits are ours to drop; view_only: a native frame is not copied
+            return decoder.as_array(  # type: ignore[return-value]
+                ds, index=0, raw=True, view_only=True, decoding_plugin=plugin, correct_unused_bits=False
+            )[0]
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001, S112 - whatever a decoder raises; a panic in Rust is no Exception
@@ -186,8 +189,8 @@ def stored_indices(ds: Dataset, pixels: PixelDescription) -> NDArray[np.uint16]:
 
     Returns
     -------
-    (rows, columns) uint16, 0 .. 2**bits_stored - 1; for signed pixels the two's complement of the stored value
-    (PS3.5 8.1.1), so that the upper half of the table stands for negative values.
+    (rows, columns) uint16, 0 .. 2**bits_stored - 1, possibly read-only; for signed pixels the two's complement of the
+    stored value (PS3.5 8.1.1), so that the upper half of the table stands for negative values.
 
     Raises
     ------
@@ -203,6 +206,8 @@ def stored_indices(ds: Dataset, pixels: PixelDescription) -> NDArray[np.uint16]:
         raise Rejected(ReasonCode.PIXEL_DATA_UNDECODABLE, "no installed decoder reads the pixel data")
     if decoded.shape != (pixels.rows, pixels.columns):
         raise Rejected(ReasonCode.PIXEL_DESCRIPTION_INVALID, "decoded frame and header differ in Rows or Columns")
-    words = decoded.astype(np.uint16)  # of either byte order; signed values wrap to their two's complement
-    shift = np.uint16(pixels.high_bit + 1 - pixels.bits_stored)
-    return (words >> shift) & np.uint16(2**pixels.bits_stored - 1)
+    words = decoded.astype(np.uint16, copy=False)  # of either byte order; signed values wrap to two's complement
+    shift = pixels.high_bit + 1 - pixels.bits_stored
+    if shift:
+        words = words >> np.uint16(shift)
+    return words if pixels.bits_stored == 16 else words & np.uint16(2**pixels.bits_stored - 1)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
@@ -26,6 +28,9 @@ MAX_FILE_BYTES = 4 * MAX_PIXELS
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
 _PIXEL_DATA = 0x7FE00010
 _TRAILING_PADDING = 0xFFFCFFFC
+BLOCK_PIXELS = 2**18  # 2 MB of indices; smaller blocks cost more calls, larger ones the cache
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @contextmanager
@@ -114,7 +119,7 @@ def _radiograph(ds: Dataset) -> Radiograph:
     index = stored_indices(ds, pixels)
     values = stored_values(pixels)
     padded = padding_entries(ds, values)
-    present = np.bincount(index.ravel(), minlength=values.size) > 0
+    present = _occurring(index, values.size)
     seen = present & ~padded
     if not seen.any():
         raise Rejected(ReasonCode.BLANK, "every pixel is padding")
@@ -123,11 +128,35 @@ def _radiograph(ds: Dataset) -> Radiograph:
         raise Rejected(ReasonCode.BLANK, "all pixels have the same grey value")
     table[padded] = 0.0
     return Radiograph(
-        pixels=table.astype(np.float32)[index],
-        padding=padded[index] if (present & padded).any() else None,
+        pixels=_looked_up(table.astype(np.float32), index),
+        padding=_looked_up(padded, index) if (present & padded).any() else None,
         bits_stored=max(8, pixels.bits_stored),  # a companion of fewer bits would band
         ds=_without_pixels(ds),
     )
+
+
+def _blocks(index: NDArray[np.uint16]) -> Iterator[slice]:
+    """Parts of the flat image: NumPy turns indices into 64-bit ones, which are four times the image if done at once."""
+    return (slice(start, start + BLOCK_PIXELS) for start in range(0, index.size, BLOCK_PIXELS))
+
+
+def _occurring(index: NDArray[np.uint16], entries: int) -> NDArray[np.bool_]:
+    """(entries,) bool: which indices are in the image."""
+    found = np.zeros(entries, dtype=np.bool_)
+    flat = index.reshape(-1)
+    for block in _blocks(index):
+        found[flat[block]] = True
+    return found
+
+
+def _looked_up(table: NDArray[Scalar], index: NDArray[np.uint16]) -> NDArray[Scalar]:
+    """``table[index]``, block by block."""
+    values = np.empty(index.shape, dtype=table.dtype)
+    flat, flat_values = index.reshape(-1), values.reshape(-1)
+    for block in _blocks(index):
+        # every index is in the table; "clip" only spares NumPy the copy that it needs to raise an error
+        np.take(table, flat[block], out=flat_values[block], mode="clip")
+    return values
 
 
 def _without_pixels(ds: Dataset) -> Dataset:
