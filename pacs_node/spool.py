@@ -12,15 +12,18 @@ the folder is fsynced.
 """
 
 import contextlib
+import errno
+import io
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from pacs_node.errors import DiskFull
 
-__all__ = ["Spool"]
+__all__ = ["IncomingFile", "Spool"]
 
 TEMPORARY_SUFFIX = ".part"
 
@@ -49,11 +52,19 @@ class Spool:
     def outbox_path(self, key: str, destination: str) -> Path:
         return self.outbox / destination / f"{key}.dcm"
 
+    def open_incoming(self, key: str) -> "IncomingFile":
+        """Begin a file that comes in pieces."""
+        return IncomingFile(self.incoming_path(key))
+
     def write_incoming(self, key: str, parts: Sequence[bytes | memoryview]) -> Path:
         """Make a received file durable; a file of the same key is replaced in one step."""
-        path = self.incoming_path(key)
-        _write_atomically(path, lambda stream: stream.writelines(parts))
-        return path
+        incoming = self.open_incoming(key)
+        try:
+            for part in parts:
+                incoming.write(part)
+            return incoming.commit()
+        finally:
+            incoming.discard()
 
     def write_outbox(self, key: str, destinations: Sequence[str], write: Callable[[BinaryIO], object]) -> list[Path]:
         """Make one companion durable for each destination; the bytes exist once, under several names.
@@ -110,6 +121,59 @@ class Spool:
             _fsync_folder(self.incoming)
 
 
+class IncomingFile:
+    """A received file on its way: it has its name only after `commit`, and leaves nothing after `discard`.
+
+    One thread at a time; `discard` may come from another one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = _temporary_name(path)
+        self._lock = threading.Lock()
+        with _disk_errors():
+            self._stream: io.FileIO | None = io.FileIO(self._temporary, "x+")
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes; raises DiskFull."""
+        view = memoryview(data)
+        with self._lock, _disk_errors():
+            while view:
+                view = view[self._opened().write(view) :]
+
+    def read_from(self, offset: int) -> BinaryIO:
+        """What was written, from a byte on; for reading before `commit`."""
+        with _disk_errors():
+            stream = self._temporary.open("rb")
+            stream.seek(offset)
+        return stream
+
+    def commit(self) -> Path:
+        """Make it durable under its name; a file of the same key is replaced in one step. Raises DiskFull."""
+        with self._lock, _disk_errors():
+            stream = self._opened()
+            os.fsync(stream.fileno())
+            self._temporary.replace(self._path)
+            stream.close()
+            self._stream = None
+            _fsync_folder(self._path.parent)
+        return self._path
+
+    def discard(self) -> None:
+        """Remove what is not committed; harmless when repeated or after `commit`."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+                self._stream = None
+                with contextlib.suppress(OSError):
+                    self._temporary.unlink(missing_ok=True)
+
+    def _opened(self) -> io.FileIO:
+        if self._stream is None:
+            raise OSError(errno.EBADF, "the file was discarded")
+        return self._stream
+
+
 @contextlib.contextmanager
 def _disk_errors() -> Iterator[None]:
     """Turn every failure of the file system into DiskFull, naming the error but no path (names may reach a log)."""
@@ -121,7 +185,7 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
+    temporary = _temporary_name(path)
     try:
         with _disk_errors():
             with temporary.open("xb") as stream:
@@ -134,6 +198,10 @@ def _write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
 
 
 def _link_atomically(source: Path, path: Path) -> None:

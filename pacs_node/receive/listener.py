@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +20,8 @@ from pacs_node.config import NodeSettings
 from pacs_node.errors import ConfigError, ReasonCode, Rejected, Retriable
 from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
 from pacs_node.receive.pdu_bounds import BoundedReader
-from pacs_node.receive.received_file import check_identity, file_start, is_plausible_uid
+from pacs_node.receive.pdu_stream import DataSetSink, PDUStream, SinkCarrier, Unwanted
+from pacs_node.receive.received_file import ReceivedObject, check_identity, file_start, is_plausible_uid
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
 
@@ -40,6 +42,7 @@ class Intake(Protocol):
 
 CLOSING_POLL_S = 0.05
 NOTE_CHARACTERS = 1000
+DATA_TRANSFER = "Sta6"  # PS3.8 9.2: the association is established
 
 log = logging.getLogger(__name__)
 
@@ -134,16 +137,19 @@ class Listener:
         request: Any = event.request
         context = event.context
         announced = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
-        study = check_identity(request.DataSet, UID(context.transfer_syntax), announced)
-        size = len(request.DataSet.getbuffer())
-        start = file_start(announced, context.transfer_syntax, parties.calling_ae_title, parties.called_ae_title)
-        path = self._spool.write_incoming(self._intake.key(announced[1]), [start, request.DataSet.getbuffer()])
+        received = _received(request)
+        try:
+            with received.data_set() as data_set:
+                study = check_identity(data_set, UID(context.transfer_syntax), announced)
+            path = received.commit()
+        finally:
+            received.remove()
         instance = ReceivedInstance(
             sop_class_uid=announced[0],
             sop_instance_uid=announced[1],
             transfer_syntax_uid=str(context.transfer_syntax),
             path=path,
-            size_bytes=size,
+            size_bytes=received.size_bytes,
             calling_ae_title=parties.calling_ae_title,
             peer_address=parties.address,
             received_at=datetime.now(UTC),
@@ -158,18 +164,36 @@ class Listener:
                 calling_ae_title=parties.calling_ae_title,
                 called_ae_title=parties.called_ae_title,
                 dicom_status=Status.SUCCESS,
-                size_bytes=size,
+                size_bytes=received.size_bytes,
                 duration_s=time.monotonic() - started,
                 note=None if is_new else "received before: the job is the same",
             )
         )
 
     def _on_connection(self, event: evt.Event) -> None:
-        connection = event.assoc.dul.socket
-        if connection is not None:
-            reader = BoundedReader(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
-            reader.install()
-            event.assoc.bind(evt.EVT_DIMSE_RECV, lambda _event: reader.message_complete())
+        association, connection = event.assoc, event.assoc.dul.socket
+        if connection is None:
+            return
+
+        def open_sink(context_id: int, command: Dataset) -> DataSetSink:
+            return self._open_object(association, context_id, command)
+
+        reader = BoundedReader(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
+        machine = association.dul.state_machine
+        stream = PDUStream(reader, open_sink, lambda: machine.current_state == DATA_TRANSFER)
+        stream.install(connection)
+        association.bind(evt.EVT_DIMSE_RECV, lambda received: stream.message_received(received.message))
+        association.bind(evt.EVT_CONN_CLOSE, lambda _closed: stream.close())
+
+    def _open_object(self, association: Any, context_id: int, command: Dataset) -> DataSetSink:
+        """Where a data set goes that begins to come; what is wrong with the request is told when it is complete."""
+        announced = (str(command.get("AffectedSOPClassUID", "")), str(command.get("AffectedSOPInstanceUID", "")))
+        syntaxes = {c.context_id: c.transfer_syntax[0] for c in association.accepted_contexts}
+        if context_id not in syntaxes or not all(map(is_plausible_uid, announced)):
+            return Unwanted()
+        parties = _parties_of(association)
+        start = file_start(announced, syntaxes[context_id], parties.calling_ae_title, parties.called_ae_title)
+        return ReceivedObject(self._spool, self._intake.key(announced[1]), start)
 
     def _on_disconnection(self, event: evt.Event) -> None:
         """Let go of a peer that left before it asked for an association, as a load balancer's probe does.
@@ -226,8 +250,23 @@ class Listener:
             log.warning("a refusal (%s) could not be audited: %s", reason, type(error).__name__)
 
 
+def _received(request: Any) -> ReceivedObject:
+    """The file of a request; raises Rejected when it has none."""
+    carrier = request.DataSet
+    sink = carrier.sink if isinstance(carrier, SinkCarrier) else None
+    if isinstance(sink, ReceivedObject) and sink.claim():
+        return sink
+    if not is_plausible_uid(str(request.AffectedSOPInstanceUID)):
+        raise Rejected(ReasonCode.MISSING_ATTRIBUTE, "the request names no valid SOP Instance UID")
+    raise Rejected(ReasonCode.NOT_DICOM, "the request came without a data set")
+
+
 def _parties(event: evt.Event) -> _Parties:
-    requestor = event.assoc.requestor
+    return _parties_of(event.assoc)
+
+
+def _parties_of(association: Any) -> _Parties:
+    requestor = association.requestor
     primitive = requestor.primitive
     called = str(primitive.called_ae_title) if primitive is not None else ""
     return _Parties(str(requestor.address or ""), str(requestor.ae_title).strip()[:16], called.strip()[:16])

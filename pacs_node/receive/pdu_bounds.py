@@ -4,7 +4,9 @@ A header is six bytes and names a length of up to 4 GiB (PS3.8 9.3); unbounded, 
 """
 
 import logging
+import select
 import socket
+import struct
 import time
 
 from pynetdicom.transport import AssociationSocket
@@ -14,15 +16,12 @@ __all__ = ["BoundedReader"]
 # An A-ASSOCIATE-RQ is not bound by the maximum length of P-DATA: 128 presentation contexts of many transfer syntaxes
 # and a user identity fit in this.
 LONGEST_ASSOCIATE_BYTES = 2**18
-CHUNK_BYTES = 2**16
-# Messages are gathered in memory. More than the largest file that is processed, which gets its reason and is kept.
-LONGEST_MESSAGE_BYTES = 2**29
 
 log = logging.getLogger(__name__)
 
 
 class BoundedReader:
-    """Reads one connection within bounds; a broken bound hangs up.
+    """Reads one connection within bounds; a broken bound hangs up and raises OSError.
 
     Parameters
     ----------
@@ -34,49 +33,63 @@ class BoundedReader:
         self._socket = association_socket
         self._longest_pdu_bytes = max(max_pdu_bytes, LONGEST_ASSOCIATE_BYTES)
         self._deadline_s = deadline_s
-        self._message_bytes = 0
+        self._deadline = 0.0
 
-    def install(self) -> None:
-        self._socket.recv = self.read  # type: ignore[method-assign]  # the one hook before the bytes are believed
+    def begin_header(self) -> None:
+        """The time for a header begins."""
+        self._deadline = time.monotonic() + self._deadline_s
 
-    def message_complete(self) -> None:
-        """A whole DIMSE message has come: the next one may be as long again."""
-        self._message_bytes = 0
+    def begin_body(self, claimed_bytes: int) -> None:
+        """The time for a body begins, if its length may be claimed."""
+        if claimed_bytes > self._longest_pdu_bytes:
+            raise self.refusal("a PDU is longer than what is offered")
+        self._deadline = time.monotonic() + self._deadline_s
 
-    def read(self, nr_bytes: int) -> bytearray:
-        """Read ``nr_bytes``, fewer when the peer closes; raises OSError when a bound is broken."""
+    def refusal(self, what: str) -> OSError:
+        """Hang up; returns the error to raise."""
+        log.warning("a peer was disconnected: %s", what)
+        self._hang_up()
+        return OSError(what)
+
+    def read(self, count: int) -> bytearray:
+        """Read ``count`` bytes, fewer when the peer closes."""
+        content = bytearray(count)
+        return content[: self._fill(memoryview(content))] if count else content
+
+    def read_into(self, view: memoryview) -> None:
+        """Fill all of ``view``."""
+        if self._fill(view) < len(view):
+            raise OSError("the peer closed the connection inside of a PDU")
+
+    def has_more(self, wait_s: float) -> bool:
+        """Whether something can be read within ``wait_s``, the end of the connection included."""
+        connection = self._socket.socket
+        return connection is not None and bool(select.select([connection], [], [], wait_s)[0])
+
+    def _fill(self, view: memoryview) -> int:
         connection = self._socket.socket
         if connection is None:
             raise OSError("the connection is closed")
-        self._message_bytes += nr_bytes
-        if nr_bytes > self._longest_pdu_bytes or self._message_bytes > LONGEST_MESSAGE_BYTES:
-            log.warning("a peer was disconnected: a PDU or a message is longer than what is taken")
-            _hang_up(connection)
-            raise OSError("too long")
+        filled = 0
         try:
-            return _read_until(connection, nr_bytes, time.monotonic() + self._deadline_s)
+            while filled < len(view):
+                # By the kernel, and for all of the bytes at once: a time-out of Python's costs two calls for each part.
+                remaining_s = max(self._deadline - time.monotonic(), 1e-3)
+                limit = struct.pack("@ll", int(remaining_s), int(remaining_s % 1 * 1e6))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+                count = connection.recv_into(view[filled:], 0, socket.MSG_WAITALL)
+                if count == 0:
+                    break
+                filled += count
         except OSError:
-            _hang_up(connection)
+            self._hang_up()
             raise
+        return filled
 
-
-def _read_until(connection: socket.socket, count: int, deadline: float) -> bytearray:
-    received = bytearray()
-    while len(received) < count:
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            raise TimeoutError("a PDU did not arrive in time")
-        connection.settimeout(remaining_s)
-        chunk = connection.recv(min(CHUNK_BYTES, count - len(received)))
-        if not chunk:
-            break
-        received += chunk
-    connection.settimeout(None)
-    return received
-
-
-def _hang_up(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
+    def _hang_up(self) -> None:
+        connection = self._socket.socket
+        try:
+            if connection is not None:
+                connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return

@@ -1,7 +1,10 @@
 """The bytes of a C-STORE as a file of ours: are they the instance that was announced, and what goes before them."""
 
 import io
+import threading
 import zlib
+from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -10,10 +13,11 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.errors import DiskFull, ReasonCode, Rejected
 from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_node.spool import IncomingFile, Spool
 
-__all__ = ["check_identity", "file_start", "is_plausible_uid"]
+__all__ = ["ReceivedObject", "check_identity", "file_start", "is_plausible_uid"]
 
 STUDY_INSTANCE_UID = Tag("StudyInstanceUID")
 IDENTITY_TAGS = [Tag("SOPClassUID"), Tag("SOPInstanceUID"), STUDY_INSTANCE_UID]
@@ -21,7 +25,71 @@ DEFLATED_PREFIX_BYTES = 2**20  # enough for everything up to StudyInstanceUID, a
 UID_CHARACTERS = frozenset("0123456789.")
 
 
-def check_identity(data_set: io.BytesIO | None, transfer_syntax: UID, announced: tuple[str, str]) -> str:
+class ReceivedObject:
+    """The data set of one C-STORE, written to incoming/ as it comes; trouble is kept until somebody wants the file.
+
+    Parameters
+    ----------
+    start : what goes before the data set, see `file_start`.
+    """
+
+    def __init__(self, spool: Spool, key: str, start: bytes) -> None:
+        self._start_bytes = len(start)
+        self.size_bytes = 0  # of the data set
+        self._claim = threading.Lock()
+        self._file: IncomingFile | None = None
+        self._trouble: DiskFull | None = None
+        try:
+            self._file = spool.open_incoming(key)
+            self._file.write(start)
+        except DiskFull as error:
+            self._fail(error)
+
+    def write(self, data: memoryview) -> None:
+        self.size_bytes += len(data)
+        try:
+            if self._file is not None and self._trouble is None:
+                self._file.write(data)
+        except DiskFull as error:
+            self._fail(error)
+
+    def data_set(self) -> BinaryIO:
+        """The bytes that came, to be read; raises DiskFull when they could not be kept."""
+        return self._kept().read_from(self._start_bytes)
+
+    def commit(self) -> Path:
+        """Make the file durable; raises DiskFull."""
+        return self._kept().commit()
+
+    def claim(self) -> bool:
+        """Whether the caller is the first; a lost connection then takes nothing away from it."""
+        return self._claim.acquire(blocking=False)
+
+    @property
+    def is_claimed(self) -> bool:
+        return self._claim.locked()
+
+    def discard(self) -> None:
+        """The connection has ended: what nobody has claimed goes."""
+        if self.claim():
+            self.remove()
+
+    def remove(self) -> None:
+        """Leave nothing, unless it was committed."""
+        if self._file is not None:
+            self._file.discard()
+
+    def _kept(self) -> IncomingFile:
+        if self._trouble is not None or self._file is None:
+            raise self._trouble or DiskFull("the spool cannot be written")
+        return self._file
+
+    def _fail(self, error: DiskFull) -> None:
+        self._trouble = error
+        self.remove()  # at once: the rest of the message may be long, and others need the room
+
+
+def check_identity(data_set: BinaryIO | None, transfer_syntax: UID, announced: tuple[str, str]) -> str:
     """Read the first elements and compare; returns StudyInstanceUID.
 
     Raises
@@ -38,8 +106,6 @@ def check_identity(data_set: io.BytesIO | None, transfer_syntax: UID, announced:
         sop_class, sop_instance, study = (str(found.get(tag).value) if tag in found else "" for tag in IDENTITY_TAGS)
     except Exception as error:  # pydicom raises many types on foreign bytes
         raise Rejected(ReasonCode.NOT_DICOM, "the data set cannot be parsed") from error
-    finally:
-        data_set.seek(0)
     if not (sop_class and sop_instance):
         raise Rejected(ReasonCode.NOT_DICOM, "the data set has no SOP Class or SOP Instance UID")
     if (sop_class, sop_instance) != announced:
@@ -49,12 +115,11 @@ def check_identity(data_set: io.BytesIO | None, transfer_syntax: UID, announced:
     return study
 
 
-def _first_elements(data_set: io.BytesIO, transfer_syntax: UID) -> Dataset:
-    stream: io.BytesIO = data_set
+def _first_elements(data_set: BinaryIO, transfer_syntax: UID) -> Dataset:
+    stream = data_set
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: raw deflate, no zlib header
-        stream = io.BytesIO(inflater.decompress(data_set.getbuffer(), DEFLATED_PREFIX_BYTES))
-    stream.seek(0)
+        stream = io.BytesIO(inflater.decompress(data_set.read(DEFLATED_PREFIX_BYTES), DEFLATED_PREFIX_BYTES))
 
     def is_past_identity(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return bool(tag > STUDY_INSTANCE_UID)

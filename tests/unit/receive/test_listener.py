@@ -250,7 +250,7 @@ def test_a_pdu_that_claims_four_gigabytes_is_not_read(node: Node) -> None:
 
 
 def test_a_message_without_an_end_is_cut_off(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pacs_node.receive.pdu_bounds.LONGEST_MESSAGE_BYTES", 100_000)
+    monkeypatch.setattr("pacs_node.receive.pdu_stream.LONGEST_OBJECT_BYTES", 100_000)
     large, small = radiograph(size=256), radiograph(size=128)  # 128 KiB and 32 KiB of pixels
     with associated(node, (large.SOPClassUID, [ExplicitVRLittleEndian])) as association:
         for _ in range(4):  # each message counts by itself
