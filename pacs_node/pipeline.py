@@ -12,7 +12,6 @@ import numpy as np
 from pydicom import Dataset
 
 from model.bundle import Bundle
-from model.sampler import Recipe, sample
 from pacs_node.config import Settings
 from pacs_node.derive.companion import derive
 from pacs_node.engine import Engine
@@ -57,33 +56,15 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     Rejected
         OUTPUT_INVALID: a value is not finite.
     """
-    moved = engine.spec.downsampling // 2
-    coarse = mean_layer(
-        [view.undone(_layer(view.shown(image, moved), engine, steps, seed), moved) for view in views(engine.spec.views)]
-    )
+    several, moved = views(engine.spec.views), engine.spec.downsampling // 2
+    # every view starts from the same noise; the engine decides how many of them it runs at once
+    shown = np.concatenate([view.shown(image, moved) for view in several])
+    layers = engine.coarse_layers(shown, steps, [seed] * len(several))
+    coarse = mean_layer([view.undone(layer[0], moved) for view, layer in zip(several, layers, strict=True)])
     with stage("refine"):
         layer: FloatImage = engine.refine(image, coarse[None, None])[0, 0]
     if not np.isfinite(layer).all():
         raise Rejected(ReasonCode.OUTPUT_INVALID, "the network gave values that are not finite")
-    return layer
-
-
-def _layer(image: FloatImage, engine: Engine, steps: int, seed: int) -> FloatImage:
-    """What the decoder shows of the radiograph, minus what it shows of the sampled soft tissue.
-
-    Both images have passed the decoder, so that what the autoencoder loses or adds is in both and drops out.
-    """
-    with stage("encode"):
-        condition = engine.encode(image)
-
-    def predict(x_t: FloatImage, t: float) -> FloatImage:
-        with stage("step"):
-            return engine.predict(x_t, np.full(x_t.shape[0], t, dtype=np.float32), condition)
-
-    soft = sample(predict, condition, Recipe.of(engine.spec), steps, seed)
-    # one after the other: decoding is the widest part of the network, and a batch of two would double the peak memory
-    with stage("decode"):
-        layer: FloatImage = engine.decode(condition)[0, 0] - engine.decode(np.asarray(soft, dtype=np.float32))[0, 0]
     return layer
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from export.to_bundle import merged
 from model.bundle import Bundle, BundleError, ModelSpec, validate_spec
 from pacs_node.engine import Engine
+from pacs_node.engine.coarse import in_parts, separate_layers
 from pacs_node.errors import ConfigError
 from pacs_node.pipeline import noise_seed
 from pacs_node.records import FloatImage
@@ -63,6 +64,15 @@ class _Retuned:
 
     def decode(self, latents: FloatImage) -> FloatImage:
         return self.engine.decode(latents)
+
+    def coarse_layers(self, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+        """With the separate networks: a fused graph samples in the bundle's own way only."""
+
+        def layers(part: slice) -> FloatImage:
+            found: FloatImage = separate_layers(self, images[part], steps, seeds[part])
+            return found
+
+        return in_parts(layers, len(images), 1)
 
     def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
         return self.engine.refine(image, layer)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from model.bundle import BUNDLE_FILE, Bundle, BundleError, open_bundle
-from pacs_node.config import Device
-from pacs_node.engine import Engine
+from pacs_node.config import Device, ModelSettings
+from pacs_node.engine import Engine, TorchOptions
+from pacs_node.engine.batching import BatchingEngine
 from pacs_node.errors import ConfigError, ModelError
 
 __all__ = ["DEFAULT_BUNDLE", "Runtime", "load_bundle", "open_engine", "resolve_bundle"]
@@ -58,29 +59,39 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         raise ModelError(f"{error}: install the bundle again") from error
 
 
-def open_engine(bundle: Bundle, device: Device = Device.AUTO, threads: int = 0, runtime: Runtime = "onnx") -> Engine:
+def open_engine(
+    bundle: Bundle,
+    model: ModelSettings | Device = Device.AUTO,
+    threads: int = 0,
+    runtime: Runtime = "onnx",
+    torch_options: TorchOptions | None = None,
+) -> Engine:
     """Open the network of ``bundle``, warmed up.
 
     Parameters
     ----------
     bundle : Bundle
-    device : `auto` takes CUDA where it works, else the CPU; `cuda` is an error where there is none.
-    threads : CPU threads; 0 lets the runtime choose.
+    model : all of [model], or only the device: `auto` takes CUDA where it works, else the CPU; one that is named is an
+        error where it is not there.
+    threads : CPU threads; 0 lets the runtime choose. Settings bring their own.
     runtime : `onnx` is what the service runs; `torch` only by name, for comparing.
+    torch_options : precision and compilation, for `torch` only.
 
     Raises
     ------
     ModelError
         The runtime is not installed, or cannot run the bundle on that device.
     """
+    settings = model if isinstance(model, ModelSettings) else ModelSettings(device=model, threads=threads)
     try:
         if runtime == "torch":
             from pacs_node.engine.torch_engine import TorchEngine  # noqa: PLC0415 (torch is an extra)
 
-            return TorchEngine.open(bundle, device, threads)
+            return TorchEngine.open(bundle, settings.device, settings.threads, torch_options or TorchOptions())
         from pacs_node.engine.ort_engine import OrtEngine  # noqa: PLC0415 (either of two extras)
 
-        return OrtEngine(bundle, device, threads)
+        engine = OrtEngine(bundle, settings=settings)
     except ImportError as error:
         extra = "torch" if runtime == "torch" else "cpu] or pacs-node[gpu"
         raise ModelError(f"the {runtime} runtime is not installed: pip install pacs-node[{extra}]") from error
+    return BatchingEngine(engine, engine.max_batch) if engine.max_batch > 1 else engine

@@ -3,70 +3,80 @@
 Deterministic: equal inputs give equal bytes, run after run and process after process, on one machine with one version
 of the runtime. On CUDA that is why the convolution algorithm is chosen by rule (not by timing) and TF32 is off.
 Another machine, device or version may differ in the last bits of float32.
+
+Memory is bounded whatever arrives: one run at a time, of at most ``max_batch`` images of the bundle's size, and a graph
+is opened when it is first needed, so that a bundle with a fused graph holds its weights once.
 """
 
-import ctypes
 import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import onnxruntime as ort
 
 from model.bundle import Bundle, ModelSpec, Role
-from pacs_node.config import Device
-from pacs_node.engine.checks import check_image, check_latents, check_step
+from pacs_node.config import Device, ModelSettings, Precision
+from pacs_node.engine.checks import check_image, check_latents, check_order, check_step
+from pacs_node.engine.coarse import Networks, batch_size, in_parts, separate_layers, starting_noise
+from pacs_node.engine.device_array import Arithmetic, DeviceArray
+from pacs_node.engine.graph import Graph, Replayed
+from pacs_node.engine.providers import Setup, choose_device
 from pacs_node.errors import ModelError, Retriable
 from pacs_node.records import FloatImage
+from pacs_node.timing import stage
 
 __all__ = ["OrtEngine"]
 
 log = logging.getLogger(__name__)
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-# ONNX Runtime has no exception type of its own for memory; these are the words of its allocators.
-OUT_OF_MEMORY = (
-    "failed to allocate memory",
-    "bad_alloc",
-    "out of memory",
-    "cudnn_status_alloc_failed",
-    "bad allocation",
-)
-ORT_FATAL = 4  # severity from which the C++ side may write to stderr by itself
-
 
 class OrtEngine:
-    """Engine (see `pacs_node.engine.Engine`) on ONNX Runtime; safe to call from several threads.
+    """Engine (see `pacs_node.engine.Engine`) on ONNX Runtime; safe to call from several threads, which take turns.
 
     Parameters
     ----------
     bundle : an open bundle.
     device : `auto` takes CUDA where it really works, else the CPU with one log line.
     threads : CPU threads for one operator; 0 lets the runtime take every core.
+    settings : all of [model], in the place of these two; its steps say what is warmed up.
 
     Raises
     ------
     ModelError
-        A graph cannot be loaded or run, or CUDA was asked for and is not there.
+        A graph cannot be loaded or run, or a device or precision was asked for that is not there.
     """
 
-    def __init__(self, bundle: Bundle, device: Device = Device.AUTO, threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device = Device.AUTO,
+        threads: int = 0,
+        *,
+        settings: ModelSettings | None = None,
+    ) -> None:
+        self._bundle = bundle
         self._spec = bundle.spec
-        self._device = choose_device(device)
-        self._sessions: dict[Role, ort.InferenceSession] = {}
+        self._settings = settings or ModelSettings(device=device, threads=threads)
+        self._lock = threading.RLock()
+        found = choose_device(self._settings.device)
         try:
-            self._open(bundle, threads)
+            self._open(found)
         except ModelError:
-            if device is not Device.AUTO or self._device is Device.CPU:
+            if self._settings.device is not Device.AUTO or found is Device.CPU:
                 raise
             log.warning("CUDA is here but ONNX Runtime cannot use it: running on the CPU")
-            self._device = Device.CPU
-            self._open(bundle, threads)
+            self._open(Device.CPU)
 
-    def _open(self, bundle: Bundle, threads: int) -> None:
-        self._sessions = {role: _session(bundle, role, self._device, threads) for role in bundle.roles}
+    def _open(self, device: Device) -> None:
+        self._setup = Setup.of(device, self._settings, half=_computes_half(self._bundle, device, self._settings))
+        self._graphs: dict[Role, Graph] = {}
+        self._replayed: dict[Role, Graph | Replayed] = {}
+        self._arithmetic: Arithmetic | None = None
+        self._max_batch = batch_size(self._settings.max_batch, device)
         self.warm_up()
 
     @property
@@ -76,50 +86,117 @@ class OrtEngine:
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda`: what really runs."""
-        return self._device.value
+        """`cpu`, `cuda`, `tensorrt` or `openvino`: what really runs."""
+        return self._setup.device.value
+
+    @property
+    def precision(self) -> str:
+        """`fp16` where the bundle's half-precision graphs run, else `fp32`."""
+        return "fp16" if self._setup.half else "fp32"
+
+    @property
+    def max_batch(self) -> int:
+        """How many images run at once; less than was asked for once memory was short."""
+        return self._max_batch
 
     def encode(self, image: FloatImage) -> FloatImage:
         """Image (B, 1, H, W) -> standardised latents (B, C, H / r, W / r)."""
-        return self._run("encoder", image=check_image(self._spec, image))
+        with self._lock:
+            return self._graph("encoder").array(image=check_image(self._spec, image))
 
     def predict(self, x_t: FloatImage, t: FloatImage, condition: FloatImage) -> FloatImage:
         """One evaluation of the denoiser at the times t (B,) in [0, 1]."""
         check_step(self._spec, x_t, t, condition)
-        return self._run("denoiser", x_t=x_t, t=t, condition=condition)
+        with self._lock:
+            return self._graph("denoiser").array(x_t=x_t, t=t, condition=condition)
 
     def decode(self, latents: FloatImage) -> FloatImage:
         """Latents (B, C, h, w) -> image (B, 1, h r, w r)."""
-        return self._run("decoder", latents=check_latents(self._spec, latents))
+        with self._lock:
+            return self._graph("decoder").array(latents=check_latents(self._spec, latents))
+
+    def coarse_layers(self, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+        """Bone layers (B, 1, H, W) before refinement, one seed for each image; see `pacs_node.engine.Engine`.
+
+        The fused graph runs where the bundle has one and ``steps`` are its own, else the separate graphs.
+        """
+        check_order(self._spec, images, steps, seeds)
+        run = self._fused if "fused" in self._spec.graphs and steps == self._spec.steps else self._separate
+        return self._bounded(lambda part: run(images[part], steps, seeds[part]), len(images))
 
     def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
         """Bone layer (B, 1, H, W) with the edges of the image; as it came where there is no refiner."""
-        if "refiner" not in self._sessions:
+        if "refiner" not in self._spec.graphs:
             return layer
-        return self._run("refiner", image=check_image(self._spec, image), layer=check_image(self._spec, layer))
+        if check_image(self._spec, image).shape != check_image(self._spec, layer).shape:
+            raise ValueError(f"image {image.shape} and layer {layer.shape} do not belong together")
+        return self._bounded(
+            lambda part: self._whole("refiner").array(image=image[part], layer=layer[part]), len(image)
+        )
 
     def warm_up(self) -> None:
-        """Run every graph once, so that memory, kernels and damage show at start and not with the first patient.
+        """Run once what every image will run, at its size: memory, kernels and damage show before the first patient."""
+        image = np.zeros((1, 1, self._spec.grid, self._spec.grid), np.float32)
+        steps = self._settings.steps or self._spec.steps
+        self.refine(image, self.coarse_layers(image, steps, [0]))
 
-        On CUDA at full size, where the first run plans; on the CPU at the smallest grid, since planning there is free.
-        """
-        side = self._spec.grid if self._device is Device.CUDA else min(self._spec.grid, 128)
-        image = np.zeros((1, 1, side, side), np.float32)
-        latents = self.encode(image)
-        self.refine(image, self.decode(self.predict(latents, np.ones(1, np.float32), latents)))
+    def _fused(self, images: FloatImage, _steps: int, seeds: Sequence[int]) -> FloatImage:
+        with stage("fused"):
+            return self._whole("fused").array(image=images, noise=starting_noise(self._spec, images, seeds))
 
-    def _run(self, role: Role, **inputs: FloatImage) -> FloatImage:
-        try:
-            (output,) = self._sessions[role].run(None, inputs)
-        except Exception as error:  # the runtime's exceptions share no base of their own
-            raise _translated(error, f"running the {role}") from error
-        if not isinstance(output, np.ndarray):
-            raise ModelError(f"the {role} graph returned no array: export the bundle again")
-        return output.astype(np.float32, copy=False)
+    def _separate(self, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+        # this bound looks up a quantile of every sample, which the arithmetic of a device does not know
+        quantiles = self._spec.clipping.kind == "dynamic_thresholding"
+        networks: Networks = self if quantiles else _OnDevice(self._spec, self._graph, self._sampler_arithmetic())
+        layers: FloatImage = separate_layers(networks, images, steps, seeds)
+        return layers
+
+    def _bounded(self, compute: Callable[[slice], FloatImage], count: int) -> FloatImage:
+        """All of ``count`` images, at most ``max_batch`` at once and half as many from when memory is short."""
+        while True:
+            size = min(self._max_batch, count)
+            try:
+                return in_parts(lambda part: self._alone(compute, part), count, size)
+            except Retriable:
+                if size == 1:
+                    raise
+                self._max_batch = max(1, size // 2)
+                log.warning("memory is short: at most %d images at once from now on", self._max_batch)
+
+    def _alone(self, compute: Callable[[slice], FloatImage], part: slice) -> FloatImage:
+        with self._lock:  # two runs at a time would need twice the memory and be no faster
+            return compute(part)
+
+    def _graph(self, role: Role) -> Graph:
+        """The graph of a role, opened when it is first needed."""
+        with self._lock:
+            if role not in self._graphs:
+                self._graphs[role] = Graph(self._path(role), self._setup)
+            return self._graphs[role]
+
+    def _whole(self, role: Role) -> Graph | Replayed:
+        """A graph that takes and gives whole images: on CUDA one whose kernels are captured."""
+        if self._setup.device is not Device.CUDA:
+            return self._graph(role)
+        with self._lock:
+            if role not in self._replayed:
+                self._replayed[role] = Replayed(self._path(role), self._setup)
+            return self._replayed[role]
+
+    def _sampler_arithmetic(self) -> Arithmetic:
+        with self._lock:
+            self._arithmetic = self._arithmetic or Arithmetic(self._setup)
+            return self._arithmetic
+
+    def _path(self, role: Role) -> Path:
+        return self._bundle.path(role, half=self._setup.half and role in self._spec.half_graphs)
 
     def close(self) -> None:
         """Give memory back; the engine cannot be used afterwards."""
-        self._sessions.clear()
+        with self._lock:
+            self._graphs.clear()
+            self._replayed.clear()
+            self._arithmetic = None
 
     def __enter__(self) -> Self:
         return self
@@ -130,74 +207,32 @@ class OrtEngine:
         self.close()
 
 
-def choose_device(asked: Device) -> Device:
-    """CUDA or CPU, by what is really there.
+@dataclass(frozen=True, slots=True)
+class _OnDevice:
+    """The three networks on tensors that stay on the device from the latents of the image to the decoded layer."""
 
-    Raises
-    ------
-    ModelError
-        CUDA was asked for by name and there is none; the message says what to change.
-    """
-    if asked is Device.CPU:
-        return Device.CPU
-    obstacle = _cuda_obstacle()
-    if obstacle is None:
-        return Device.CUDA
-    if asked is Device.CUDA:
-        raise ModelError(f'model.device is "cuda" but {obstacle}; or set model.device = "auto" or "cpu"')
-    log.info("running on the CPU: %s", obstacle)
-    return Device.CPU
+    spec: ModelSpec
+    graph: Callable[[Role], Graph]
+    arithmetic: Arithmetic
 
+    def encode(self, image: FloatImage) -> DeviceArray:
+        return DeviceArray(self.graph("encoder").run(image=image), self.arithmetic)
 
-def _cuda_obstacle() -> str | None:
-    """Why CUDA cannot run here, or None.
+    def predict(self, x_t: DeviceArray, t: FloatImage, condition: DeviceArray) -> DeviceArray:
+        prediction = self.graph("denoiser").run(x_t=x_t.value, t=t, condition=condition.value)
+        return DeviceArray(prediction, self.arithmetic)
 
-    Asked before a session is opened: ONNX Runtime's own answer to a missing GPU is to use the CPU in silence.
-    """
-    if CUDA not in ort.get_available_providers():
-        return "this ONNX Runtime has no CUDA: install pacs-node[gpu] in place of pacs-node[cpu]"
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver was found: install it"
-    count = ctypes.c_int(0)
-    # 0 is CUDA_SUCCESS in both calls of the driver API.
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value < 1:
-        return "the NVIDIA driver sees no GPU: check nvidia-smi"
-    return None
+    def decode(self, latents: DeviceArray) -> FloatImage:
+        return self.graph("decoder").array(latents=latents.value)
 
 
-def _session(bundle: Bundle, role: Role, device: Device, threads: int) -> ort.InferenceSession:
-    providers: list[Any] = [(CUDA, CUDA_OPTIONS), CPU] if device is Device.CUDA else [CPU]
-    try:
-        if device is Device.CUDA:
-            ort.preload_dlls()  # CUDA and cuDNN from the wheels of the `gpu` extra, where they are installed
-        session = ort.InferenceSession(bundle.path(role), _options(threads), providers=providers)
-    except Exception as error:
-        raise _translated(error, f"opening {bundle.path(role)}") from error
-    if device is Device.CUDA and CUDA not in session.get_providers():
+def _computes_half(bundle: Bundle, device: Device, settings: ModelSettings) -> bool:
+    """Whether the half-precision graphs run; raises ModelError when they are asked for and there are none."""
+    if settings.precision is Precision.FP16 and not bundle.spec.half_graphs:
         raise ModelError(
-            "ONNX Runtime could not start CUDA: pip install 'onnxruntime-gpu[cuda,cudnn]' brings its libraries; "
-            'or set model.device = "cpu"'
+            'model.precision is "fp16" but the bundle has no half-precision graphs: make it again with '
+            'pacs-node export-onnx, or set model.precision = "auto"'
         )
-    return session
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.use_deterministic_compute = True
-    options.log_severity_level = ORT_FATAL  # what matters comes back as an exception
-    # Idle threads sleep in place of spinning: reception runs on the same cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-def _translated(error: Exception, doing: str) -> ModelError | Retriable:
-    """The decision that this failure of the runtime stands for; its text stays in the chain."""
-    words = str(error).lower()
-    if isinstance(error, MemoryError) or any(phrase in words for phrase in OUT_OF_MEMORY):
-        return Retriable(f"out of memory while {doing}")
-    return ModelError(
-        f"ONNX Runtime failed while {doing} ({type(error).__name__}): export the bundle again or reinstall it"
-    )
+    if settings.precision is Precision.AUTO:
+        return bool(bundle.spec.half_graphs) and device in {Device.CUDA, Device.TENSORRT}
+    return settings.precision is Precision.FP16

@@ -54,8 +54,8 @@ def test_a_changed_graph_stops_the_service_and_is_named(bundle: Bundle, tmp_path
 def test_a_runtime_that_is_not_installed_says_what_to_install(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, runtime: load_module.Runtime, module: str
 ) -> None:
-    name = "ort" if runtime == "onnx" else "torch"
-    monkeypatch.delitem(sys.modules, f"pacs_node.engine.{name}_engine", raising=False)
+    for name in ("ort_engine", "providers", "graph", "device_array", "torch_engine"):
+        monkeypatch.delitem(sys.modules, f"pacs_node.engine.{name}", raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModelError, match=r"pip install pacs-node\["):
         open_engine(bundle, Device.CPU, runtime=runtime)

@@ -1,23 +1,19 @@
 """ONNX Runtime: equal bytes for equal input, the shapes of the Protocol, every failure with its decision."""
 
-import ctypes
 import hashlib
-import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
-import pacs_node.engine.ort_engine as ort_module
 from model.bundle import Bundle
 from pacs_node.config import Device
 from pacs_node.engine import Engine
 from pacs_node.engine.load import open_engine
-from pacs_node.engine.ort_engine import CPU, CUDA, OrtEngine, choose_device
-from pacs_node.errors import ModelError, Retriable
+from pacs_node.engine.ort_engine import OrtEngine
+from pacs_node.errors import ModelError
 from pacs_node.records import FloatImage
 from tests.bundles import TINY_GRID
 from tests.conftest import REPOSITORY
@@ -102,53 +98,6 @@ def test_a_batch_gives_what_its_images_give_alone(engine: Engine) -> None:
     np.testing.assert_allclose(both, alone, atol=1e-5)
 
 
-@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="this machine may really have CUDA")
-def test_cuda_asked_for_and_absent_is_an_error_with_the_next_step(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match=r"pacs-node\[gpu\].*model\.device = \"auto\""):
-        open_engine(bundle, Device.CUDA)
-
-
-@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="this machine may really have CUDA")
-def test_auto_without_cuda_runs_on_the_cpu_and_says_why(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        assert open_engine(bundle, Device.AUTO).device == "cpu"
-    assert [record.message for record in caplog.records if "running on the CPU" in record.message]
-
-
-def test_a_runtime_that_falls_back_in_silence_is_found_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime's own behaviour: asked for CUDA it opens a CPU session and only warns."""
-    monkeypatch.setattr(ort_module, "_cuda_obstacle", lambda: None)
-    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
-    with (
-        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
-        pytest.raises(ModelError, match="could not start CUDA"),
-    ):
-        OrtEngine(bundle, Device.CUDA)
-
-
-def test_auto_survives_a_broken_cuda_and_says_so(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(ort_module, "_cuda_obstacle", lambda: None)
-    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
-    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
-        engine = OrtEngine(bundle, Device.AUTO)
-    assert engine.device == "cpu"
-    assert "running on the CPU" in caplog.text
-    chain(engine, image())
-
-
-def test_a_cuda_runtime_without_a_driver_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_driver(name: str) -> None:
-        raise OSError(name)
-
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
-    monkeypatch.setattr(ctypes, "CDLL", no_driver)
-    assert choose_device(Device.AUTO) is Device.CPU
-    with pytest.raises(ModelError, match="no NVIDIA driver"):
-        choose_device(Device.CUDA)
-
-
 @pytest.mark.parametrize(
     "shape", [(TINY_GRID, TINY_GRID), (1, 3, TINY_GRID, TINY_GRID), (1, 1, TINY_GRID, 60), (0, 1, TINY_GRID, TINY_GRID)]
 )
@@ -183,33 +132,3 @@ def test_a_graph_without_its_weights_is_a_model_error(bundle: Bundle, tmp_path: 
         (tmp_path / name).write_bytes((bundle.folder / name).read_bytes())
     with pytest.raises(ModelError, match=r"encoder\.onnx"):
         OrtEngine(bundle.model_copy(update={"folder": tmp_path}), Device.CPU)
-
-
-class _Exhausted:
-    """A session whose allocator gives up: memory cannot be exhausted on purpose without harming the machine."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def run(self, *_: object) -> None:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    ("error", "decision"),
-    [
-        (RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer"), Retriable),
-        (RuntimeError("std::bad_alloc"), Retriable),
-        (RuntimeError("CUDA failure 2: out of memory"), Retriable),
-        (MemoryError(), Retriable),
-        (RuntimeError("Non-zero status code returned while running Conv node"), ModelError),
-    ],
-)
-def test_memory_can_be_tried_again_and_anything_else_stops(
-    bundle: Bundle, error: Exception, decision: type[Exception]
-) -> None:
-    engine = OrtEngine(bundle, Device.CPU, threads=1)
-    engine._sessions["encoder"] = _Exhausted(error)
-    with pytest.raises(decision) as caught:
-        engine.encode(image())
-    assert caught.value.__cause__ is error

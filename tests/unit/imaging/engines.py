@@ -1,13 +1,15 @@
 """Engines whose answer is known, for tests of everything around the network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from model.bundle import Bundle, FusionSpec, ModelSpec
+from pacs_node.engine.coarse import Networks, in_parts, separate_layers
 from pacs_node.records import FloatImage
 
-__all__ = ["BoneFromDecoder", "described_bundle"]
+__all__ = ["BoneFromDecoder", "described_bundle", "one_by_one"]
 
 
 def described_bundle(grid: int = 256, steps: int = 3, fusion: FusionSpec | None = None) -> Bundle:
@@ -25,6 +27,16 @@ def described_bundle(grid: int = 256, steps: int = 3, fusion: FusionSpec | None 
         }
     )
     return Bundle(folder=Path("nowhere"), spec=spec, digest="ab" * 32)
+
+
+def one_by_one(networks: Networks, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+    """`Engine.coarse_layers` of an engine that takes one image at a time."""
+
+    def layers(part: slice) -> FloatImage:
+        found: FloatImage = separate_layers(networks, images[part], steps, seeds[part])
+        return found
+
+    return in_parts(layers, len(images), 1)
 
 
 class BoneFromDecoder:
@@ -61,6 +73,9 @@ class BoneFromDecoder:
 
     def decode(self, latents: FloatImage) -> FloatImage:
         return self.bone.copy() if latents is self._latents else np.zeros_like(self.bone)
+
+    def coarse_layers(self, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+        return one_by_one(self, images, steps, seeds)
 
     def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
         return layer

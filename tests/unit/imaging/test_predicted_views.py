@@ -1,10 +1,12 @@
 """Views in the pipeline: with a layer that follows the image, all views agree and it lies where it was."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pacs_node.pipeline import predicted_bone
 from pacs_node.records import FloatImage
-from tests.unit.imaging.engines import described_bundle
+from tests.unit.imaging.engines import described_bundle, one_by_one
 
 GRID = 64
 
@@ -29,6 +31,10 @@ class _Following:
     def decode(self, latents: FloatImage) -> FloatImage:
         shown: FloatImage = self.seen[-1] * np.float32(0.25 if latents.any() else 0.0)
         return shown
+
+    def coarse_layers(self, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+        assert len(set(seeds)) == 1, "the noise of every view is the same"
+        return one_by_one(self, images, steps, seeds)
 
     def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
         self.refined.append(image)

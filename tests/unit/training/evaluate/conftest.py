@@ -1,5 +1,6 @@
 """Synthetic dual-energy pairs: a chest with two lungs, vessels in them, ribs across them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pacs_node.engine import Engine
 from pacs_node.engine.load import open_engine
 from pacs_node.records import FloatImage
 from tests.bundles import tiny_bundle
+from tests.unit.imaging.engines import one_by_one
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Known:
 
     def decode(self, latents: FloatImage) -> FloatImage:
         return np.float32(self.shown) * latents + np.float32(self.error)
+
+    def coarse_layers(self, images: FloatImage, steps: int, seeds: Sequence[int]) -> FloatImage:
+        return one_by_one(self, images, steps, seeds)
 
     def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
         return layer
