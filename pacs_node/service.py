@@ -82,7 +82,7 @@ def run_service(settings: Settings, *, ready: Callable[[], object] | None = None
     with stop.signals(), ExitStack() as parts:
         parts.enter_context(_lock(settings.node.data_dir))
         bundle = load_bundle(settings.model.bundle)
-        engine = open_engine(bundle, settings.model.device, settings.model.threads)
+        engine = open_engine(bundle, settings.model)
         _open_node(settings, bundle, engine, stop, parts)
         if ready is not None:
             ready()

@@ -40,7 +40,7 @@ def run(radiograph: Path, output: Path, *, preview: Path | None, config: Path | 
     settings = load_settings(config)
     with stderr().status("loading the network") as progress:
         bundle = load_bundle(settings.model.bundle)
-        engine = open_engine(bundle, settings.model.device, settings.model.threads)
+        engine = open_engine(bundle, settings.model, warm=False)  # the one image shows what a rehearsal would
         progress.update("making the companion")
         started = time.perf_counter()
         companion, inference = make_companion(radiograph, engine, bundle, settings)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -20,9 +20,18 @@ from pacs_node.engine.checks import check_image, check_order
 from pacs_node.errors import Retriable
 from pacs_node.records import FloatImage
 
-__all__ = ["BatchingEngine"]
+__all__ = ["BatchingEngine", "OpenEngine"]
 
 GATHER_S = 0.002  # a fraction of what one image takes on a GPU
+
+
+class OpenEngine(Engine, Protocol):
+    """An engine that can be closed, and says what it computes in."""
+
+    @property
+    def precision(self) -> str: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class BatchingEngine:
     gather_s : how long the first request waits for others, s.
     """
 
-    def __init__(self, engine: Engine, max_batch: int, gather_s: float = GATHER_S) -> None:
+    def __init__(self, engine: OpenEngine, max_batch: int, gather_s: float = GATHER_S) -> None:
         self._engine, self._max_batch, self._gather_s = engine, max_batch, gather_s
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
@@ -64,6 +73,11 @@ class BatchingEngine:
     def device(self) -> str:
         """What really runs."""
         return self._engine.device
+
+    @property
+    def precision(self) -> str:
+        """What it computes in."""
+        return self._engine.precision
 
     def encode(self, image: FloatImage) -> FloatImage:
         """Image -> latents, as it comes."""
@@ -100,12 +114,13 @@ class BatchingEngine:
         return self._ask(_Request(("refine", image.shape[1:]), image, compute, layer=layer))
 
     def close(self) -> None:
-        """Answer what was asked, then end the thread; the engine itself stays open."""
+        """Answer what was asked, then end the thread and close the engine."""
         with self._gate:
             if not self._closed:
                 self._closed = True
                 self._requests.put(None)
         self._thread.join()
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self

@@ -64,9 +64,11 @@ def open_engine(
     model: ModelSettings | Device = Device.AUTO,
     threads: int = 0,
     runtime: Runtime = "onnx",
+    *,
     torch_options: TorchOptions | None = None,
+    warm: bool = True,
 ) -> Engine:
-    """Open the network of ``bundle``, warmed up.
+    """Open the network of ``bundle``.
 
     Parameters
     ----------
@@ -76,6 +78,7 @@ def open_engine(
     threads : CPU threads; 0 lets the runtime choose. Settings bring their own.
     runtime : `onnx` is what the service runs; `torch` only by name, for comparing.
     torch_options : precision and compilation, for `torch` only.
+    warm : run once at full size, so that what is broken or slow at first shows now; `torch` starts cold in any case.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def open_engine(
             return TorchEngine.open(bundle, settings.device, settings.threads, torch_options or TorchOptions())
         from pacs_node.engine.ort_engine import OrtEngine  # noqa: PLC0415 (either of two extras)
 
-        engine = OrtEngine(bundle, settings=settings)
+        engine = OrtEngine(bundle, settings=settings, warm=warm)
     except ImportError as error:
         extra = "torch" if runtime == "torch" else "cpu] or pacs-node[gpu"
         raise ModelError(f"the {runtime} runtime is not installed: pip install pacs-node[{extra}]") from error

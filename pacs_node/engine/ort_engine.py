@@ -42,7 +42,8 @@ class OrtEngine:
     bundle : an open bundle.
     device : `auto` takes CUDA where it really works, else the CPU with one log line.
     threads : CPU threads for one operator; 0 lets the runtime take every core.
-    settings : all of [model], in the place of these two; its steps say what is warmed up.
+    settings : all of [model], in the place of these two; its steps say what is opened and warmed up.
+    warm : see `warm_up`; where the device may turn out not to work, as with `auto` on a GPU, it is done anyway.
 
     Raises
     ------
@@ -57,11 +58,13 @@ class OrtEngine:
         threads: int = 0,
         *,
         settings: ModelSettings | None = None,
+        warm: bool = True,
     ) -> None:
         self._bundle = bundle
         self._spec = bundle.spec
         self._settings = settings or ModelSettings(device=device, threads=threads)
         self._lock = threading.RLock()
+        self._warm = warm
         found = choose_device(self._settings.device)
         try:
             self._open(found)
@@ -77,7 +80,8 @@ class OrtEngine:
         self._replayed: dict[Role, Graph | Replayed] = {}
         self._arithmetic: Arithmetic | None = None
         self._max_batch = batch_size(self._settings.max_batch, device)
-        self.warm_up()
+        if self._warm or device is not Device.CPU:
+            self.warm_up()
 
     @property
     def spec(self) -> ModelSpec:
