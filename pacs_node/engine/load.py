@@ -59,7 +59,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
         raise ModelError(f"{error}: install the bundle again") from error
 
 
-def open_engine(
+def open_engine(  # noqa: PLR0913 (a device and threads are the short form of settings)
     bundle: Bundle,
     model: ModelSettings | Device = Device.AUTO,
     threads: int = 0,

@@ -18,7 +18,7 @@ from typing import Self
 
 import numpy as np
 
-from model.bundle import Bundle, ModelSpec, Role
+from model.bundle import ROLES, Bundle, ModelSpec, Role
 from pacs_node.config import Device, ModelSettings, Precision
 from pacs_node.engine.checks import check_image, check_latents, check_order, check_step
 from pacs_node.engine.coarse import Networks, batch_size, in_parts, separate_layers, starting_noise
@@ -80,6 +80,7 @@ class OrtEngine:
         self._replayed: dict[Role, Graph | Replayed] = {}
         self._arithmetic: Arithmetic | None = None
         self._max_batch = batch_size(self._settings.max_batch, device)
+        self._open_graphs()
         if self._warm or device is not Device.CPU:
             self.warm_up()
 
@@ -125,7 +126,7 @@ class OrtEngine:
         The fused graph runs where the bundle has one and ``steps`` are its own, else the separate graphs.
         """
         check_order(self._spec, images, steps, seeds)
-        run = self._fused if "fused" in self._spec.graphs and steps == self._spec.steps else self._separate
+        run = self._fused if self._has_fused(steps) else self._separate
         return self._bounded(lambda part: run(images[part], steps, seeds[part]), len(images))
 
     def refine(self, image: FloatImage, layer: FloatImage) -> FloatImage:
@@ -141,8 +142,24 @@ class OrtEngine:
     def warm_up(self) -> None:
         """Run once what every image will run, at its size: memory, kernels and damage show before the first patient."""
         image = np.zeros((1, 1, self._spec.grid, self._spec.grid), np.float32)
-        steps = self._settings.steps or self._spec.steps
-        self.refine(image, self.coarse_layers(image, steps, [0]))
+        self.refine(image, self.coarse_layers(image, self._steps, [0]))
+
+    @property
+    def _steps(self) -> int:
+        return self._settings.steps or self._spec.steps
+
+    def _has_fused(self, steps: int) -> bool:
+        return "fused" in self._spec.graphs and steps == self._spec.steps
+
+    def _open_graphs(self) -> None:
+        """Open what every image will run; the others wait for somebody who asks, so that the weights are held once."""
+        if self._has_fused(self._steps):
+            self._whole("fused")
+        else:
+            for role in ROLES:
+                self._graph(role)
+        if "refiner" in self._spec.graphs:
+            self._whole("refiner")
 
     def _fused(self, images: FloatImage, _steps: int, seeds: Sequence[int]) -> FloatImage:
         with stage("fused"):
