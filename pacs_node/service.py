@@ -7,7 +7,7 @@ import signal
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,13 @@ from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError, ModelError
 from pacs_node.intake import Intake
-from pacs_node.jobs import count_jobs, open_jobs
+from pacs_node.jobs import Again, Handler, Task, count_jobs, open_jobs
 from pacs_node.pipeline import make_companion
 from pacs_node.receive.listener import Listener
 from pacs_node.records import Inference
 from pacs_node.send.scu import StoreKind, store
 from pacs_node.spool import Spool
-from pacs_node.worker import ModelIdentity, SendOutcome, SendResult, Worker
+from pacs_node.worker import PROCESS, ModelIdentity, SendOutcome, SendResult, Worker
 
 __all__ = ["StatusReport", "node_status", "run_service"]
 
@@ -59,12 +59,13 @@ class StatusReport:
     last: list[AuditEvent]
 
 
-def run_service(settings: Settings, *, ready: Callable[[], object] | None = None) -> int:
+def run_service(settings: Settings, *, ready: Callable[[], object] | None = None, process: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; call from the main thread.
 
     Parameters
     ----------
     ready : called once the port is open.
+    process : False receives and queues, and leaves the images to a later run; what is made already is delivered.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def run_service(settings: Settings, *, ready: Callable[[], object] | None = None
         The bundle or its runtime cannot be used, at the start or later; what is queued stays queued.
     """
     _silence_libraries()
-    stop = _StopRequest()
+    stop = _StopRequest(holds_images=not process)
     with stop.signals(), ExitStack() as parts:
         parts.enter_context(_lock(settings.node.data_dir))
         bundle = load_bundle(settings.model.bundle)
@@ -132,7 +133,7 @@ def _open_node(settings: Settings, bundle: Bundle, engine: Engine, stop: "_StopR
         delivery=settings.delivery,
         on_model_error=stop.because_of,
     )
-    jobs = open_jobs(node.data_dir, worker.handlers())
+    jobs = open_jobs(node.data_dir, stop.held(worker.handlers()))
     parts.callback(jobs.close, WORK_GRACE_S)
     jobs.start()
     intake = Intake(jobs, spool, bundle.digest, settings)
@@ -186,8 +187,9 @@ def _sender(settings: Settings) -> Callable[[Path, str], SendResult]:
 class _StopRequest:
     """Why and when the service ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds_images: bool = False) -> None:
         self._event = threading.Event()
+        self._holds_images = holds_images
         self.error: ModelError | None = None
 
     def because_of(self, error: ModelError) -> None:
@@ -197,6 +199,15 @@ class _StopRequest:
 
     def wait(self) -> None:
         self._event.wait()
+
+    def held(self, handlers: Mapping[str, Handler]) -> dict[str, Handler]:
+        """The handlers; where images are held, that of images waits for the end and keeps them all queued behind it."""
+
+        def hold(_task: Task) -> Again:
+            self._event.wait()
+            return Again(0.0)
+
+        return {**handlers, PROCESS: hold} if self._holds_images else dict(handlers)
 
     def limit_the_end(self) -> None:
         """End the process when closing takes too long: a stuck peer must not hold it."""

@@ -35,6 +35,7 @@ class NodeProcess:
     destinations : name -> port of the peers that get every companion; they listen on the loopback interface.
     settings : lines of TOML that follow the tables of this harness.
     command : what to run instead of `python -m pacs_node`.
+    arguments : of `serve`, besides its settings.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class NodeProcess:
         port: int | None = None,
         settings: str = "",
         command: tuple[str, ...] = SERVE,
+        arguments: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.port = port or free_tcp_port()
         self.data_dir = folder / "var"
         self.log = folder / "node.log"
         self._command = command
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(self._configuration(destinations) + settings, encoding="utf-8")
@@ -74,7 +77,7 @@ class NodeProcess:
 
     def launch(self) -> Self:
         """Start the process; it is not ready yet."""
-        command = [*self._command, "serve", "--config", str(self.folder / "config.toml")]
+        command = [*self._command, "serve", "--config", str(self.folder / "config.toml"), *self._arguments]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with self.log.open("ab") as log:
             log.write(b"--- start\n")
