@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from pacs_node import __version__
+from pacs_node.commands.bench_options import bench
 from pacs_node.commands.evaluate_options import evaluate
 from pacs_node.commands.ingest_options import ingest
 from pacs_node.commands.simulate_options import simulate
@@ -66,11 +67,17 @@ def _options(
     epilog=f"{EXAMPLES}pacs-node serve\n\npacs-node serve --config /etc/pacs-node.toml\n\n"
     "PACS_NODE_NODE__PORT=104 pacs-node serve"
 )
-def serve(config: Config = None) -> None:
+def serve(
+    config: Config = None,
+    *,
+    receive_only: Annotated[
+        bool, typer.Option("--receive-only", help="Take and queue images, and process them when served without this.")
+    ] = False,
+) -> None:
     """Receive radiographs, make companions and send them to their destinations, until SIGTERM or Ctrl-C."""
     from pacs_node.commands.serve import run
 
-    _leave(run(config))
+    _leave(run(config, receive_only=receive_only))
 
 
 @app.command(
@@ -245,6 +252,13 @@ app.command(
     epilog=f"{EXAMPLES}pacs-node sweep --pairs pairs/ --vary steps=1,2,4,10\n\n"
     "pacs-node sweep --pairs pairs/ --vary offset_noise=0,.1 --vary clipping.omega=0,3,12 --vary clipping.b=1.4,4"
 )(sweep)
+
+
+app.command(
+    epilog=f"{EXAMPLES}pacs-node bench --quick\n\npacs-node bench --image radiograph.dcm --json bench.json\n\n"
+    "pacs-node bench --device cuda --markdown docs/performance.md\n\n"
+    "pacs-node bench --from bench.json"
+)(bench)
 
 
 def _leave(code: int) -> None:

@@ -58,7 +58,7 @@ class Row:
     seconds : of one batch; None where it was not measured.
     flop : of one image, counted; None where it was not.
     peak_bytes : resident set on the CPU, device memory on CUDA.
-    psnr_db : of the decoded soft tissue to that of float32, data range 2.
+    psnr_db : of the refined layer to that of float32, data range 2; soft tissue is the image minus it.
     parts : seconds of what the figure is made of, as ``{"encode": .1, "step": .2}``.
     note : how the figure came about, as of an extrapolation.
     missing : why there is none.

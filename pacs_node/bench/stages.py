@@ -19,8 +19,6 @@ from pacs_node.timing import Stopwatch, recorded_stages, stage
 
 __all__ = ["Subject", "measure_parts", "measure_stages"]
 
-Tell = Callable[[], object]
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -31,14 +29,13 @@ class Subject:
     settings: Settings
 
 
-def measure_stages(subject: Subject, received: Path, target: Path, repeat: int, tell: Tell) -> list[StageTime]:
+def measure_stages(subject: Subject, received: Path, target: Path, repeat: int) -> list[StageTime]:
     """Make the companion of one file ``repeat`` times, after once to warm up.
 
     Parameters
     ----------
     received : file of the radiograph.
     target : file that the companion is written to, and brought to the disk, each time.
-    tell : called after each companion.
 
     Raises
     ------
@@ -51,7 +48,6 @@ def measure_stages(subject: Subject, received: Path, target: Path, repeat: int, 
             companion, _inference = make_companion(received, subject.engine, subject.bundle, subject.settings)
             _store(companion.save_as, target)
         watches.append(watch)
-        tell()
     return _summary(watches[1:])
 
 

@@ -70,7 +70,7 @@ def _parts(report: Report) -> Grid | None:
     parts = [Part.from_json(each) for each in report.get("parts") or []]
     if not parts:
         return None
-    device = report["environment"]["device"]
+    device = report["environment"]["engine_device"]
     rate = best_rate(_rates_of(report), "fp32", device)
     rows = [_part(part.role, part.calls, part.seconds.median, part.flop, rate) for part in parts]
     seconds = sum(part.calls * part.seconds.median for part in parts)

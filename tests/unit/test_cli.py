@@ -24,6 +24,7 @@ COMMANDS = [
     ["config", "show"],
     ["config", "reference"],
     ["ingest"],
+    ["bench"],
     ["simulate"],
     ["train", "autoencoder"],
     ["train", "diffusion"],

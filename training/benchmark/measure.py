@@ -14,7 +14,7 @@ from pacs_node.bench.environment import peak_resident_bytes
 from pacs_node.bench.plan import PAPER_STEPS, TorchRow
 from pacs_node.bench.rows import Rate, Row
 from pacs_node.bench.spread import Spread, extrapolated_s, timed
-from training.benchmark.networks import BoneNetwork, control_network, counted, paper_networks, shipped_network
+from training.benchmark.networks import control_network, counted, paper_networks, shipped_network
 from training.benchmark.runners import DTYPES, CannotRun, compiled, finish, graph_runner, plain_runner
 
 __all__ = ["Bench", "measure", "torch_rates"]
@@ -69,8 +69,8 @@ def _shipped(row: TorchRow, blank: Row, bench: Bench) -> Iterator[Row]:
     noise = torch.from_numpy(draw_noise(SEED, network.facts.latent_shape(1), network.facts.recipe.offset_noise))
     flop, psnr_db = network.flop(), None
     if row.precision != "fp32":
-        exact = _soft(network, image, noise)
-        psnr_db = _psnr_db(exact, _soft(network.halved(DTYPES[row.precision]), image, noise))
+        exact = plain_runner(network, image, noise)()
+        psnr_db = _psnr_db(exact, plain_runner(network.halved(DTYPES[row.precision]), image, noise)())
     if row.key.startswith("compiled"):
         network = compiled(network)
     graph = bench.device == "cuda" and not row.key.startswith("eager")
@@ -85,14 +85,6 @@ def _shipped(row: TorchRow, blank: Row, bench: Bench) -> Iterator[Row]:
             return
         peak = _peak(bench.device)
         yield Row(blank.key, blank.what, blank.device, blank.precision, batch, seconds, flop, peak, psnr_db)
-
-
-@torch.inference_mode()
-def _soft(network: BoneNetwork, image: Tensor, noise: Tensor) -> Tensor:
-    """Decoded soft tissue (1, 1, H, W), on the host."""
-    device = next(network.parameters()).device
-    condition = network.autoencoder.encode(image.to(device, network.dtype)).float()
-    return network.decoded(network.sampled(condition, noise.to(device))).cpu()
 
 
 def _psnr_db(exact: Tensor, other: Tensor) -> float:
