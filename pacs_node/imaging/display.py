@@ -19,8 +19,9 @@ from pydicom.pixels.processing import apply_windowing
 
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.decode import PixelDescription
+from pacs_node.records import Look
 
-__all__ = ["display_table", "is_inverted", "padding_entries", "stored_values"]
+__all__ = ["display_table", "is_inverted", "look_of", "padding_entries", "stored_values"]
 
 FloatTable = NDArray[np.float64]
 BoolTable = NDArray[np.bool_]
@@ -104,8 +105,13 @@ def _modality(values: FloatTable, ds: Dataset) -> FloatTable:
     """Stored values -> manufacturer-independent values (PS3.3 C.11.1)."""
     if ds.get("ModalityLUTSequence"):
         return _apply_lut(values, ds.ModalityLUTSequence[0], little_endian=_little_endian(ds))[0]
+    slope, intercept = _rescale(ds)
+    return values * slope + intercept
+
+
+def _rescale(ds: Dataset) -> tuple[float, float]:
     slope, intercept = _first_number(ds, "RescaleSlope"), _first_number(ds, "RescaleIntercept")
-    return values * (slope or 1.0) + (intercept or 0.0)  # a slope of 0 says nothing: every value would be the same
+    return slope or 1.0, intercept or 0.0  # a slope of 0 says nothing: every value would be the same
 
 
 def _window(ds: Dataset) -> Dataset | None:
@@ -127,19 +133,30 @@ def _window(ds: Dataset) -> Dataset | None:
 
 def _voi(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable:
     """Manufacturer-independent values -> [0, 1], the values of interest (PS3.3 C.11.2)."""
-    sequence = ds.get("VOILUTSequence")
-    # Where both are present the Standard leaves the choice; the table is what the modality made for this image.
-    if sequence and sequence[0].get("LUTData") and sequence[0].get("LUTDescriptor"):
-        output, bits = _apply_lut(values, sequence[0], little_endian=_little_endian(ds))
+    if _has_voi_lut(ds):
+        output, bits = _apply_lut(values, ds.VOILUTSequence[0], little_endian=_little_endian(ds))
         return output / float(2**bits - 1)
-    window = _window(ds)
-    if window is not None:
-        with np.errstate(over="ignore"):  # a sigmoid far outside of its window: exp overflows to the right limit
-            windowed: FloatTable = apply_windowing(values, window)
-        if np.ptp(windowed[seen]) > 0:  # else it is left over from other pixels: no value of the image is in it
-            return windowed
+    windowed = _windowed(values, ds, seen)
+    if windowed is not None:
+        return windowed
     low, high = values[seen].min(), values[seen].max()
     return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
+
+
+def _has_voi_lut(ds: Dataset) -> bool:
+    """Where both are present the Standard leaves the choice; the table is what the modality made for this image."""
+    sequence = ds.get("VOILUTSequence")
+    return bool(sequence and sequence[0].get("LUTData") and sequence[0].get("LUTDescriptor"))
+
+
+def _windowed(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable | None:
+    """The values through the first window; None where it is absent, or left over from other pixels."""
+    window = _window(ds)
+    if window is None:
+        return None
+    with np.errstate(over="ignore"):  # a sigmoid far outside of its window: exp overflows to the right limit
+        windowed: FloatTable = apply_windowing(values, window)
+    return windowed if np.ptp(windowed[seen]) > 0 else None
 
 
 def is_inverted(ds: Dataset) -> bool:
@@ -208,3 +225,29 @@ def display_table(ds: Dataset, pixels: PixelDescription, seen: BoolTable) -> Flo
     if not np.isfinite(table).all():
         raise _invalid("the grayscale transformations give values that are not finite")
     return np.clip(table, 0.0, 1.0)
+
+
+def look_of(ds: Dataset, pixels: PixelDescription, seen: BoolTable, table: FloatTable) -> Look:
+    """The same look as `display_table`, said so that a presentation state can repeat it.
+
+    A window stays a window, so that a reader can go on from it; the range of the values becomes one. Where the source
+    has a table, modality and VOI become one table of the stored values.
+
+    Parameters
+    ----------
+    table : as from `display_table` for the same arguments.
+    """
+    values, inverted = stored_values(pixels), is_inverted(ds)
+    if ds.get("ModalityLUTSequence") or _has_voi_lut(ds):
+        order = np.argsort(values)
+        shown = 1.0 - table[order] if inverted else table[order]
+        entries = np.rint(shown * (2**16 - 1)).astype(np.uint16)
+        return Look((1.0, 0.0), None, entries, int(values.min()), inverted)
+    modality = _modality(values.astype(np.float64), ds)
+    window = _window(ds)
+    if window is not None and _windowed(modality, ds, seen) is not None:
+        center, width, function = window.WindowCenter, window.WindowWidth, window.VOILUTFunction
+        return Look(_rescale(ds), (float(center), float(width), str(function)), None, 0, inverted)
+    low, high = float(modality[seen].min()), float(modality[seen].max())
+    # LINEAR gives 0 at center - .5 - (width - 1) / 2 and 1 at center - .5 + (width - 1) / 2 (PS3.3 C.11.2.1.2.1)
+    return Look(_rescale(ds), ((low + high + 1) / 2, high - low + 1, "LINEAR"), None, 0, inverted)

@@ -17,7 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacs_node.errors import NodeError, ReasonCode, Rejected
 from pacs_node.imaging.decode import MAX_PIXELS, describe_pixels, stored_indices
-from pacs_node.imaging.display import display_table, padding_entries, stored_values
+from pacs_node.imaging.display import display_table, look_of, padding_entries, stored_values
 from pacs_node.records import Radiograph
 
 __all__ = ["open_dataset", "read_dataset", "read_radiograph"]
@@ -126,12 +126,14 @@ def _radiograph(ds: Dataset) -> Radiograph:
     table = display_table(ds, pixels, seen)
     if np.ptp(table[seen]) == 0.0:
         raise Rejected(ReasonCode.BLANK, "all pixels have the same grey value")
+    look = look_of(ds, pixels, seen, table)
     table[padded] = 0.0
     return Radiograph(
         pixels=_looked_up(table.astype(np.float32), index),
         padding=_looked_up(padded, index) if (present & padded).any() else None,
         bits_stored=max(8, pixels.bits_stored),  # a companion of fewer bits would band
         ds=_without_pixels(ds),
+        look=look,
     )
 
 
