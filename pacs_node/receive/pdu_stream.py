@@ -135,7 +135,7 @@ class PDUStream:
         """Header of the next PDU that pynetdicom has to see; PDUs that only continue a data set are read over."""
         fragments = bytearray()
         started = time.monotonic()
-        while not fragments:
+        while True:
             self._reader.begin_header()
             if not self._left:
                 header = self._reader.read(HEADER.size)
@@ -148,7 +148,8 @@ class PDUStream:
                     return header
                 self._left = length
             fragments = self._fragments()
-            if time.monotonic() - started > LONGEST_ABSENCE_S or not self._reader.has_more(WAIT_FOR_MORE_S):
+            is_long = time.monotonic() - started > LONGEST_ABSENCE_S
+            if fragments or is_long or not self._reader.has_more(WAIT_FOR_MORE_S):
                 break
         self._body = fragments
         return bytearray(HEADER.pack(P_DATA_TF, len(fragments)))
