@@ -4,18 +4,24 @@ The image is letterboxed: scaled by one factor, centred, the rest black. Both di
 one continuous coordinate (the outer edge of the first pixel is 0): a point comes back where it was, whatever the sizes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
+from pacs_node.imaging.spline import Weights, coefficients, spline_weights, weight_matrix
 from pacs_node.records import FloatImage, MaskImage, Radiograph
 
-__all__ = ["GridImage", "Placement", "from_grid", "intensity_range", "letterbox", "place", "to_grid"]
-
-Weights: TypeAlias = "sparse.csr_array[np.float32, tuple[int, int]]"
+__all__ = [
+    "GridImage",
+    "Placement",
+    "from_grid",
+    "intensity_range",
+    "letterbox",
+    "native_strips",
+    "place",
+    "to_grid",
+]
 
 PERCENTILES = (0.5, 99.5)
 # A margin whose rows (or columns) vary less than this share of the whole range is collimation or the frame around a
@@ -24,6 +30,7 @@ FLAT_SPREAD = 0.02
 # An edge that lies on a grid line must not take in the next cell for a rounding error; in cells.
 TOUCHING = 1e-6
 SMALLEST_RANGE = 1e-3  # of P-values; a flatter image would be blown up to noise
+STRIP = 128  # native rows at once: what is computed of them stays in a processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +82,6 @@ def place(rows: int, columns: int, grid: int) -> Placement:
     return Placement(grid, rows, columns, scale, (grid - rows / scale) / 2, (grid - columns / scale) / 2)
 
 
-def _matrix(
-    weights: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
-) -> Weights:
-    return sparse.coo_array((weights.astype(np.float32), (rows, columns)), shape=shape).tocsr()
-
-
 def _area_weights(outputs: int, inputs: int, step: float, start: float) -> Weights:
     """(outputs, inputs) average over a box of max(1, step) inputs around each output; rows sum to 1, or 0 outside.
 
@@ -99,35 +100,14 @@ def _area_weights(outputs: int, inputs: int, step: float, start: float) -> Weigh
     covered = np.minimum(center + step / 2, inputs) - np.maximum(center - step / 2, 0)
     total = np.bincount(rows, weights=shares, minlength=outputs)
     gain = np.divide(1.0, total, out=np.zeros_like(total), where=(total > 0) & (covered > TOUCHING * step))
-    return _matrix(shares * gain[rows], rows, columns, (outputs, inputs))
-
-
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' cubic convolution kernel, a = -1/2 (Keys 1981, eq. 15)."""
-    x = np.abs(distance)
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
-
-
-def _cubic_weights(outputs: int, inputs: slice, step: float, start: float, width: int) -> Weights:
-    """(outputs, width) cubic convolution of the four nearest inputs; rows sum to 1.
-
-    Only ``inputs`` are read: beyond them the nearest one stands in, so that the letterbox does not bleed in.
-    """
-    center = start + step * (np.arange(outputs) + 0.5) - 0.5
-    nearest = np.floor(center).astype(int)[:, None] + np.arange(-1, 3)
-    weights = _cubic(center[:, None] - nearest)
-    columns = np.clip(nearest, inputs.start, inputs.stop - 1)
-    rows = np.repeat(np.arange(outputs), 4)
-    return _matrix(weights.ravel(), rows, columns.ravel(), (outputs, width))
+    return weight_matrix(shares * gain[rows], rows, columns, (outputs, inputs))
 
 
 def _native_weights(placement: Placement, size: int, offset: float, covered: slice) -> Weights:
     """(size, grid) weights from grid cells to native pixels along one direction."""
     step = 1 / placement.scale
     if step < 1:
-        return _cubic_weights(size, covered, step, offset, placement.grid)
+        return spline_weights(size, covered, step, offset, placement.grid)
     return _area_weights(size, placement.grid, step, offset)  # an image smaller than the grid: averaging, no aliases
 
 
@@ -207,15 +187,45 @@ def from_grid(layer: FloatImage, grid_image: GridImage, rows: int, columns: int)
 
     Returns
     -------
-    (rows, columns) float32 in P-value units. The weights of cubic convolution are negative by at most 1/8 in each
-    direction, so the result leaves the range of the 4 x 4 nearest cells by at most 9/32 of that range, and is 0 where
-    they are 0.
+    (rows, columns) float32 in P-value units; see `native_strips`.
     """
     placement = grid_image.placement
-    if (rows, columns) != (placement.rows, placement.columns) or layer.shape != (placement.grid, placement.grid):
+    if (rows, columns) != (placement.rows, placement.columns):
         raise ValueError("the layer was not made from an image of this size")
-    covered_rows, covered_columns = placement.covered()
-    along_rows = _native_weights(placement, rows, placement.top, covered_rows)
-    along_columns = _native_weights(placement, columns, placement.left, covered_columns)
     units = np.float32((grid_image.high - grid_image.low) / 2)
-    return _separable(along_rows, layer * units, along_columns)
+    native = np.empty((rows, columns), dtype=np.float32)
+    for strip, values in native_strips(layer * units, placement):
+        native[strip] = values
+    return native
+
+
+def native_strips(layer: FloatImage, placement: Placement) -> Iterator[tuple[slice, FloatImage]]:
+    """A layer at native resolution, a strip of rows at a time.
+
+    The result averages to the cells again, as `letterbox` averages, where cells hold three pixels or more. Beside a
+    straight edge it leaves the range of the cells by up to a fifth of the step. An image that is not larger than the
+    grid gets averages of the cells.
+
+    Parameters
+    ----------
+    layer : (grid, grid) float32; only cells that the image touches are read.
+
+    Yields
+    ------
+    Rows of the native image, and their values (strip, columns) float32, in the unit of the layer: exactly 0 where the
+    layer is 0 for ten cells around.
+    """
+    if layer.shape != (placement.grid, placement.grid):
+        raise ValueError("the layer was not made from an image of this size")
+    inside = placement.covered()
+    if placement.scale > 1:
+        cells = np.zeros_like(layer)
+        cells[inside] = coefficients(layer[inside])
+        layer = cells
+    along_columns = _native_weights(placement, placement.columns, placement.left, inside[1])
+    along_rows = _native_weights(placement, placement.rows, placement.top, inside[0])
+    # columns first, while there are few rows: then every strip comes out as it lies in memory
+    wide = np.ascontiguousarray((along_columns @ layer.T).T)
+    for first in range(0, placement.rows, STRIP):
+        strip = slice(first, min(first + STRIP, placement.rows))
+        yield strip, along_rows[strip] @ wide

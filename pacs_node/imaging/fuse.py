@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from model.bundle import FusionSpec
-from pacs_node.imaging.fit import GridImage, Placement, from_grid
+from pacs_node.imaging.fit import STRIP, GridImage, Placement, native_strips
+from pacs_node.imaging.guide import FINER, detailed
 from pacs_node.records import FloatImage, Radiograph
 
 __all__ = ["native_layer", "quantised", "shaped_layer", "subtract_bone", "without_glow"]
@@ -59,13 +60,15 @@ def without_glow(bone_layer: FloatImage, pixels: FloatImage, low: float, high: f
     -------
     Array like ``bone_layer``, 0 instead of negative where ``pixels`` are at ``low`` or below.
     """
-    room = np.clip((pixels - np.float32(low)) / np.float32(DARK_SHARE * (high - low)), 0.0, 1.0)
-    faded: FloatImage = np.where(bone_layer < 0, bone_layer * room, bone_layer).astype(np.float32, copy=False)
+    room = np.clip((pixels - np.float32(low)) * np.float32(1 / (DARK_SHARE * (high - low))), 0.0, 1.0)
+    faded: FloatImage = np.minimum(bone_layer, 0.0) * room + np.maximum(bone_layer, 0.0)
     return faded
 
 
 def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImage, fusion: FusionSpec) -> FloatImage:
     """What is subtracted from a radiograph for a bone layer on the grid.
+
+    What can be done on the grid is done there; the native image is gone through once, in strips.
 
     Parameters
     ----------
@@ -74,14 +77,21 @@ def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImag
 
     Returns
     -------
-    (rows, columns) float32 in P-value units.
+    (rows, columns) float32 in P-value units; exactly 0 where the shaped layer is 0 for fifteen cells around.
     """
-    shaped = shaped_layer(layer, grid_image.placement, fusion)
-    bone_layer = from_grid(shaped, grid_image, *radiograph.pixels.shape)
-    if fusion.highpass_px == 0:
-        np.maximum(bone_layer, 0.0, out=bone_layer)  # interpolation undershoots beside edges: never add brightness
-    else:
-        bone_layer = without_glow(bone_layer, radiograph.pixels, grid_image.low, grid_image.high)
+    units = np.float32((grid_image.high - grid_image.low) / 2)
+    placement, pixels = grid_image.placement, radiograph.pixels
+    if pixels.shape != (placement.rows, placement.columns):
+        raise ValueError("the layer was not made from an image of this size")
+    shaped = shaped_layer(layer, placement, fusion) * units
+    if fusion.guided and placement.scale >= FINER:
+        shaped, placement = detailed(shaped, pixels, placement, grid_image.high - grid_image.low)
+    bone_layer = np.empty(pixels.shape, dtype=np.float32)
+    for strip, values in native_strips(shaped, placement):
+        if fusion.highpass_px == 0:
+            np.maximum(values, 0.0, out=bone_layer[strip])  # a spline undershoots beside edges: never add brightness
+        else:
+            bone_layer[strip] = without_glow(values, pixels[strip], grid_image.low, grid_image.high)
     if radiograph.padding is not None:
         bone_layer[radiograph.padding] = 0.0
     return bone_layer
@@ -90,8 +100,14 @@ def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImag
 def quantised(pixels: FloatImage, bits_stored: int) -> NDArray[np.uint16]:
     """P-values in [0, 1] -> integers 0 .. 2**bits_stored - 1, rounded to nearest."""
     levels = np.float32(2**bits_stored - 1)
-    stored: NDArray[np.uint16] = np.rint(np.clip(pixels, 0.0, 1.0) * levels).astype(np.uint16)
+    stored = np.empty(pixels.shape, dtype=np.uint16)
+    for strip in _strips(len(pixels)):
+        stored[strip] = np.rint(np.clip(pixels[strip], 0.0, 1.0) * levels)
     return stored
+
+
+def _strips(rows: int) -> list[slice]:
+    return [slice(first, first + STRIP) for first in range(0, rows, STRIP)]
 
 
 def subtract_bone(radiograph: Radiograph, bone_layer: FloatImage) -> NDArray[np.uint16]:
@@ -105,7 +121,9 @@ def subtract_bone(radiograph: Radiograph, bone_layer: FloatImage) -> NDArray[np.
     -------
     (rows, columns) uint16, 0 .. 2**bits_stored - 1: exactly the quantised input where the layer is 0, 0 at padding.
     """
-    soft = quantised(radiograph.pixels - bone_layer, radiograph.bits_stored)
+    soft = np.empty(bone_layer.shape, dtype=np.uint16)
+    for strip in _strips(len(soft)):
+        soft[strip] = quantised(radiograph.pixels[strip] - bone_layer[strip], radiograph.bits_stored)
     if radiograph.padding is not None:
         soft[radiograph.padding] = 0
     return soft
