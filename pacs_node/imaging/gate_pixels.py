@@ -17,7 +17,7 @@ from pacs_node.config import GateSettings
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.gate import names_frontal_chest
 from pacs_node.imaging.gate_network import CLASSES, Network, shipped_network
-from pacs_node.imaging.gate_thumbnail import Look, look_at, with_ranks
+from pacs_node.imaging.gate_thumbnail import Glance, glance_at, with_ranks
 from pacs_node.records import FloatImage, Radiograph
 
 __all__ = ["Verdict", "check_pixels", "judge"]
@@ -63,7 +63,7 @@ class Verdict:
 
 
 def judge(tones: FloatImage, network: Network | None = None) -> Verdict:
-    """Classify a thumbnail as `look_at` makes it; ``network`` is the shipped one unless given."""
+    """Classify a thumbnail as `glance_at` makes it; ``network`` is the shipped one unless given."""
     shares = _all_ways(with_ranks(tones[None])[0], network or shipped_network())
     own, frontal = shares[0, 0], shares[:, :, 0]
     turned = frontal[1:].max(axis=1)
@@ -107,9 +107,9 @@ def check_pixels(radiograph: Radiograph, settings: GateSettings, network: Networ
     """
     if not settings.pixels:
         return radiograph
-    look = look_at(radiograph.pixels, radiograph.padding)
-    _check_exposure(look)
-    verdict = judge(look.tones, network)
+    glance = glance_at(radiograph.pixels, radiograph.padding)
+    _check_exposure(glance)
+    verdict = judge(glance.tones, network)
     if verdict.frontal >= (NOT_EXCLUDED if names_frontal_chest(radiograph.ds, settings) else FOUND):
         return radiograph
     sure = min(verdict.inverted, verdict.righted) >= SURE
@@ -122,13 +122,13 @@ def check_pixels(radiograph: Radiograph, settings: GateSettings, network: Networ
     raise Rejected(reason, explanation)
 
 
-def _check_exposure(look: Look) -> None:
+def _check_exposure(glance: Glance) -> None:
     """Refuse what no classifier is needed for."""
-    if look.spread < LEAST_SPREAD and look.grain < LEAST_SPREAD:
+    if glance.spread < LEAST_SPREAD and glance.grain < LEAST_SPREAD:
         raise Rejected(ReasonCode.BLANK, "the image is evenly grey: nothing was exposed")
-    if look.spread < NOISE_SHARE * look.grain:
+    if glance.spread < NOISE_SHARE * glance.grain:
         raise Rejected(ReasonCode.NOT_CHEST, "the image holds nothing but noise")
-    if look.middle < LEAST_MIDDLE:
+    if glance.middle < LEAST_MIDDLE:
         raise Rejected(ReasonCode.SATURATED, "nearly all of the image is black or white: its greys are lost")
 
 

@@ -12,16 +12,18 @@ import numpy as np
 from pacs_node.imaging.fit import letterbox, place
 from pacs_node.records import FloatImage, MaskImage
 
-__all__ = ["SIDE", "Look", "look_at", "with_ranks"]
+__all__ = ["SIDE", "Glance", "glance_at", "with_ranks"]
 
 SIDE = 64  # px of the thumbnail: ribs are one pixel wide there, lungs, heart and diaphragm are all there
 _WORKING = 192  # px at which margins are found
 _FLAT = 0.03  # share of the range: a line that varies less carries no image
 _PERCENTILES = (1.0, 99.0)
+_BLACK, _WHITE = 0.01, 0.99  # P-values that a person cannot tell from the ends of the scale
+_LEVELS = 1024  # tones closer than that share a rank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Glance:
     """What the gate sees of one radiograph.
 
     Attributes
@@ -29,18 +31,16 @@ class Look:
     tones : (SIDE, SIDE) float32, P-values from 0 (darkest 1 % inside the margins) to 1 (brightest 1 %).
     spread : standard deviation of the thumbnail before that stretch, in P-values.
     grain : standard deviation of what is finer than the thumbnail, in P-values.
-    burnt : share of the pixels inside the margins that are black or white, whichever is more.
-    middle : share of the pixels inside the margins that are neither.
+    middle : share of the pixels inside the margins that are neither black nor white.
     """
 
     tones: FloatImage
     spread: float
     grain: float
-    burnt: float
     middle: float
 
 
-def look_at(pixels: FloatImage, padding: MaskImage | None = None) -> Look:
+def glance_at(pixels: FloatImage, padding: MaskImage | None = None) -> Glance:
     """Reduce a radiograph to what the gate needs.
 
     Parameters
@@ -48,22 +48,20 @@ def look_at(pixels: FloatImage, padding: MaskImage | None = None) -> Look:
     pixels : (rows, columns) float32 P-values in [0, 1].
     padding : (rows, columns) bool, True where there is no image; ``pixels`` are 0 there.
     """
-    placement = place(*pixels.shape, _WORKING)
+    placement = place(pixels.shape[0], pixels.shape[1], _WORKING)
     image = letterbox(pixels, placement)[placement.covered()]
     rows, columns = _without_margins(image)
     inside = image[rows, columns]
-    thumbnail = _averages(SIDE, inside.shape[0]) @ inside @ _averages(SIDE, inside.shape[1]).T
-    native = _native(pixels, image.shape, rows, columns)
-    seen = native if padding is None else native[~_native(padding, image.shape, rows, columns)]
-    values = seen if seen.size else native
-    black, white = float((values < 0.01).mean()), float((values > 0.99).mean())
+    thumbnail = np.asarray(_averages(SIDE, inside.shape[0]) @ inside @ _averages(SIDE, inside.shape[1]).T, np.float32)
+    native = _native(pixels.shape, image.shape, rows, columns)
+    values = pixels[native].ravel() if padding is None else pixels[native][~padding[native]]
+    values = values if values.size else pixels.ravel()
     spread = float(thumbnail.std())
-    return Look(
+    return Glance(
         tones=_stretched(thumbnail),
         spread=spread,
         grain=float(np.sqrt(max(float(values.astype(np.float64).var()) - spread**2, 0.0))),
-        burnt=max(black, white),
-        middle=1.0 - black - white,
+        middle=float(((values > _BLACK) & (values < _WHITE)).mean()),
     )
 
 
@@ -78,12 +76,11 @@ def with_ranks(tones: FloatImage) -> FloatImage:
     -------
     (n, 2, SIDE, SIDE) float32 in [-1, 1].
     """
-    flat = tones.reshape(len(tones), -1)
-    ranks = np.empty_like(flat)
-    for index, values in enumerate(flat):
-        ordered = np.sort(values)
-        below, upto = np.searchsorted(ordered, values), np.searchsorted(ordered, values, side="right")
-        ranks[index] = (below + upto) / (2 * values.size)
+    levels = np.rint(tones.reshape(len(tones), -1) * (_LEVELS - 1)).astype(np.int64)
+    ranks = np.empty(levels.shape, np.float32)
+    for index, values in enumerate(levels):
+        counts = np.bincount(values, minlength=_LEVELS)
+        ranks[index] = ((np.cumsum(counts) - counts / 2) / values.size)[values]
     channels = np.stack([tones, ranks.reshape(tones.shape)], axis=1)
     return np.asarray(2 * channels - 1, dtype=np.float32)
 
@@ -102,16 +99,13 @@ def _textured(image: FloatImage, axis: int, spread: float) -> slice:
     return slice(int(lines[0]), int(lines[-1]) + 1) if wide_enough else slice(0, image.shape[1 - axis])
 
 
-def _native(
-    image: FloatImage | MaskImage, small: tuple[int, ...], rows: slice, columns: slice
-) -> FloatImage | MaskImage:
-    """About ``_WORKING`` pixels of the native image along each direction: single ones, not averages."""
-    (top, bottom), (left, right) = (
-        (slice_.start * size // side, slice_.stop * size // side)
-        for slice_, size, side in zip((rows, columns), image.shape, small, strict=True)
-    )
-    part = image[top:bottom, left:right]
-    return part[:: max(1, part.shape[0] // _WORKING), :: max(1, part.shape[1] // _WORKING)]
+def _native(shape: tuple[int, ...], small: tuple[int, ...], rows: slice, columns: slice) -> tuple[slice, ...]:
+    """About ``_WORKING`` native pixels along each direction: single ones, not averages."""
+    ends = [
+        (part.start * size // side, part.stop * size // side)
+        for part, size, side in zip((rows, columns), shape, small, strict=True)
+    ]
+    return tuple(slice(start, stop, max(1, (stop - start) // _WORKING)) for start, stop in ends)
 
 
 def _averages(outputs: int, inputs: int) -> FloatImage:

@@ -36,7 +36,7 @@ def train(
     fold: Annotated[
         int | None, typer.Option("--fold", min=EVERY_FOLD, max=FOLDS - 1, help="Only this one; -1 is the one to ship.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1)] = Plan.steps,
+    steps: Annotated[int, typer.Option("--steps", min=1)] = Plan().steps,
 ) -> None:
     """Fit one network without each fold, and one on everything: ``frontal_chest.npz``, for pacs_node/imaging/."""
     torch.set_num_threads(1)

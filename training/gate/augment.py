@@ -1,16 +1,18 @@
 """What scanners, collimators, windows and people do to a film before the gate sees it."""
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from pacs_node.imaging.gate_thumbnail import look_at
+from pacs_node.imaging.gate_thumbnail import glance_at
 from pacs_node.records import FloatImage
 from training.gate.film import KINDS, Film, Pool
 
 __all__ = ["CROPPED", "framed", "thumbnails", "toned", "varied"]
 
 Rng = np.random.Generator
+Tones = NDArray[np.float64]
 SIDE = 144  # px of a varied film, longer side
 CROPPED = len(KINDS)  # label of a useless crop
 # Share of each side that stays: enough to work with, and too little. What lies between is shown to nobody.
@@ -19,7 +21,18 @@ USEFUL, USELESS = (0.72, 1.0), (0.2, 0.48)
 
 def varied(film: Film, rng: Rng, *, useless_crop: bool = False) -> FloatImage:
     """One of many ways the same picture might have been taken and shown; (rows, columns) float32 in [0, 1]."""
-    return toned(framed(film.picture, rng, USELESS if useless_crop else USEFUL, turn=film.kind != "other"), rng)
+    picture = film.picture
+    if film.kind == "lateral" and rng.random() < 0.65:
+        picture = _collimated(picture, rng)
+    return toned(framed(picture, rng, USELESS if useless_crop else USEFUL, turn=film.kind != "other"), rng)
+
+
+def _collimated(picture: FloatImage, rng: Rng) -> FloatImage:
+    """The film without most of the air in front of and behind the patient, as laterals are exposed."""
+    body = np.flatnonzero(np.median(picture, axis=0) > np.percentile(picture, 95) * rng.uniform(0.12, 0.35))
+    if body.size < picture.shape[1] // 4:
+        return picture
+    return picture[:, body[0] : body[-1] + 1]
 
 
 def framed(picture: FloatImage, rng: Rng, kept: tuple[float, float], *, turn: bool = True) -> FloatImage:
@@ -30,8 +43,7 @@ def framed(picture: FloatImage, rng: Rng, kept: tuple[float, float], *, turn: bo
     out = np.maximum(np.rint(share * size * SIDE / (share * size).max()), 24).astype(int)
     stretch = np.exp(rng.normal(0, 0.06))
     angle = np.deg2rad(np.clip(rng.normal(0, 5), -15, 15)) if turn else rng.normal(0, 0.15)
-    grid = np.stack(np.mgrid[0 : out[0], 0 : out[1]]).astype(np.float32)
-    grid = (grid + 0.5) / out[:, None, None] - 0.5
+    grid = (np.mgrid[0 : out[0], 0 : out[1]].astype(np.float64) + 0.5) / out[:, None, None] - 0.5
     turned = np.stack(
         [
             np.cos(angle) * grid[0] + np.sin(angle) * grid[1] * stretch,
@@ -42,14 +54,16 @@ def framed(picture: FloatImage, rng: Rng, kept: tuple[float, float], *, turn: bo
     turned[0] += bend[0] * np.sin(6.28 * grid[1] + rng.uniform(0, 6)) + bend[1] * np.sin(6.28 * grid[0])
     turned[1] += bend[2] * np.sin(6.28 * grid[0] + rng.uniform(0, 6)) + bend[3] * np.sin(6.28 * grid[1])
     at = (turned + 0.5) * (share * size)[:, None, None] + start[:, None, None] - 0.5
-    outside = "nearest" if rng.random() < 0.6 else "constant"
-    image = ndimage.map_coordinates(picture, at, order=1, mode=outside, output=np.float32)
+    at = np.asarray(at, dtype=np.float64)
+    if rng.random() < 0.6:  # what lies beyond the film: more of the same, or black
+        at = np.clip(at, 0, size[:, None, None] - 1)
+    image = ndimage.map_coordinates(picture, at, order=1, mode="constant", output=np.float32)
     return image[:, ::-1] if rng.random() < 0.3 else image
 
 
-def toned(image: FloatImage, rng: Rng) -> FloatImage:
+def toned(film: FloatImage, rng: Rng) -> FloatImage:
     """Another window, gamma, local contrast, blur, noise; collimation, frames, markers and words."""
-    image = np.array(image, dtype=np.float32)
+    image: Tones = np.array(film, dtype=np.float64)
     if rng.random() < 0.5:
         image = image - np.float32(rng.uniform(-0.4, 0.7)) * ndimage.gaussian_filter(image, rng.uniform(5, 30))
         image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
@@ -67,7 +81,7 @@ def toned(image: FloatImage, rng: Rng) -> FloatImage:
     return np.asarray(np.clip(image, 0, 1), dtype=np.float32)
 
 
-def _bordered(image: FloatImage, rng: Rng) -> FloatImage:
+def _bordered(image: Tones, rng: Rng) -> Tones:
     """Black, grey or white strips along some edges, as collimators, letterboxes and digitised films have them."""
     shade = 0.0 if rng.random() < 0.7 else float(rng.uniform(0, 1))
     wide = [int(size * rng.uniform(0.02, 0.22)) * (rng.random() < 0.5) for size in np.repeat(image.shape, 2)]
@@ -79,7 +93,7 @@ def _bordered(image: FloatImage, rng: Rng) -> FloatImage:
     return bordered
 
 
-def _labelled(image: FloatImage, rng: Rng) -> FloatImage:
+def _labelled(image: Tones, rng: Rng) -> Tones:
     """A side marker or a few words somewhere, mostly near an edge."""
     picture = Image.fromarray(np.asarray(255 * np.clip(image, 0, 1), dtype=np.uint8))
     draw = ImageDraw.Draw(picture)
@@ -90,7 +104,7 @@ def _labelled(image: FloatImage, rng: Rng) -> FloatImage:
             float(rng.choice([0.02, 0.9, rng.uniform(0, 0.9)])) * image.shape[0],
         )
         draw.text(at, words, fill=int(rng.choice([0, 255, 255])), font_size=float(rng.uniform(6, 18)))
-    return np.asarray(picture, dtype=np.float32) / 255
+    return np.asarray(picture, dtype=np.float64) / 255
 
 
 def thumbnails(film: Film, count: int, seed: int, *, useless_crop: bool = False) -> Pool:
@@ -100,6 +114,6 @@ def thumbnails(film: Film, count: int, seed: int, *, useless_crop: bool = False)
         rng = np.random.default_rng([seed, number])
         untouched = number == 0 and not useless_crop
         picture = film.picture if untouched else varied(film, rng, useless_crop=useless_crop)
-        looks.append(np.rint(255 * look_at(picture).tones).astype(np.uint8))
+        looks.append(np.rint(255 * glance_at(picture).tones).astype(np.uint8))
     label = CROPPED if useless_crop else KINDS.index(film.kind)
     return Pool(np.stack(looks), np.full(count, label, np.uint8), np.full(count, film.fold, np.uint8))

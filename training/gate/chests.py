@@ -98,12 +98,13 @@ def _turned(pose: Pose, kind: str, rng: np.random.Generator) -> Pose:
         yaw = float(np.clip(rng.normal(0, 5), -FRONTAL_DEG, FRONTAL_DEG))
         return replace(pose, angles_rad=(pitch, roll, np.deg2rad(yaw)))
     yaw = float(np.clip(rng.normal(90, 14), *LATERAL_DEG)) if rng.random() < 0.8 else float(rng.uniform(*LATERAL_DEG))
+    wide, deep, long = np.exp(rng.normal(0, [0.08, 0.12, 0.08]))
     side = 1 if rng.random() < 0.5 else -1
     return replace(
         pose,
         angles_rad=(pitch / 2, roll, side * np.deg2rad(yaw)),
         fov_mm=float(rng.uniform(290, 420)),
-        size=tuple(float(v) for v in np.exp(rng.normal(0, [0.08, 0.12, 0.08]))),
+        size=(float(wide), float(deep), float(long)),
     )
 
 

@@ -4,18 +4,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, UnidentifiedImageError
 from scipy import ndimage
 
 from pacs_node.errors import Rejected
 from pacs_node.imaging.read import read_radiograph
-from pacs_node.records import FloatImage
 from training.gate.film import FOLDS, Film, small
 
 __all__ = ["PATTERNS", "patterns", "pictures", "real_others"]
 
 SIZE = 192  # px
 Rng = np.random.Generator
+Pattern = NDArray[np.float64]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif"}
 
 
@@ -55,16 +56,16 @@ def patterns(count: int) -> Iterator[Film]:
             yield Film(picture, "other", f"pattern/{name}", str(number), (index + number) % FOLDS)
 
 
-def _grid() -> tuple[FloatImage, FloatImage]:
+def _grid() -> tuple[Pattern, Pattern]:
     rows, columns = np.mgrid[0:SIZE, 0:SIZE] / SIZE
-    return rows.astype(np.float32), columns.astype(np.float32)
+    return rows, columns
 
 
-def _white(rng: Rng) -> FloatImage:
+def _white(rng: Rng) -> Pattern:
     return np.asarray(rng.uniform(0, 1, (SIZE, SIZE)) if rng.random() < 0.5 else rng.normal(0.5, 0.2, (SIZE, SIZE)))
 
 
-def _cloudy(rng: Rng) -> FloatImage:
+def _cloudy(rng: Rng) -> Pattern:
     """Noise of any grain, also as an ellipse or with a gradient."""
     spectrum = np.fft.rfft2(rng.standard_normal((SIZE, SIZE)))
     rows, columns = np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None, :]
@@ -72,11 +73,11 @@ def _cloudy(rng: Rng) -> FloatImage:
     return np.asarray(0.5 + 0.25 * noise / noise.std())
 
 
-def _blobs(rng: Rng) -> FloatImage:
+def _blobs(rng: Rng) -> Pattern:
     return np.asarray(0.5 + 0.3 * _unit(ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), rng.uniform(3, 30))))
 
 
-def _ellipses(rng: Rng) -> FloatImage:
+def _ellipses(rng: Rng) -> Pattern:
     """A few ellipses on a field: what two lungs are, without being lungs."""
     rows, columns = _grid()
     image = np.full((SIZE, SIZE), rng.uniform(0, 1))
@@ -86,25 +87,26 @@ def _ellipses(rng: Rng) -> FloatImage:
     return ndimage.gaussian_filter(image, rng.uniform(0, 4)) + rng.normal(0, 0.02, image.shape)
 
 
-def _gradient(rng: Rng) -> FloatImage:
+def _gradient(rng: Rng) -> Pattern:
     rows, columns = _grid()
     angle, power = rng.uniform(0, 6.3), rng.uniform(0.5, 3)
     ramp = np.clip(0.5 + (rows - 0.5) * np.sin(angle) + (columns - 0.5) * np.cos(angle), 0, 1) ** power
     if rng.random() < 0.4:
         ramp = np.hypot(rows - rng.uniform(0, 1), columns - rng.uniform(0, 1))
-    return ramp + rng.normal(0, rng.uniform(0, 0.05), ramp.shape)
+    return np.asarray(ramp + rng.normal(0, rng.uniform(0, 0.05), ramp.shape))
 
 
-def _stripes(rng: Rng) -> FloatImage:
+def _stripes(rng: Rng) -> Pattern:
     rows, columns = _grid()
     angle, pitch = rng.uniform(0, 6.3), rng.uniform(2, 40)
     wave = np.sin(6.28 * pitch * (rows * np.sin(angle) + columns * np.cos(angle)) + rng.uniform(0, 6))
     if rng.random() < 0.5:
         wave = wave * np.sin(6.28 * pitch * (columns * np.sin(angle) - rows * np.cos(angle)))
-    return 0.5 + 0.4 * (np.sign(wave) if rng.random() < 0.4 else wave) + rng.normal(0, 0.03, wave.shape)
+    wave = np.sign(wave) if rng.random() < 0.4 else wave
+    return np.asarray(0.5 + 0.4 * wave + rng.normal(0, 0.03, wave.shape))
 
 
-def _steps(rng: Rng) -> FloatImage:
+def _steps(rng: Rng) -> Pattern:
     """Boxes and discs of even grey: step wedges, phantoms, test images."""
     image = np.full((SIZE, SIZE), rng.uniform(0, 1))
     rows, columns = _grid()
@@ -116,7 +118,7 @@ def _steps(rng: Rng) -> FloatImage:
     return image + rng.normal(0, rng.uniform(0, 0.04), image.shape)
 
 
-def _text(rng: Rng) -> FloatImage:
+def _text(rng: Rng) -> Pattern:
     """A page or a screen of words."""
     page = Image.new("L", (SIZE, SIZE), 255)
     draw = ImageDraw.Draw(page)
@@ -124,15 +126,15 @@ def _text(rng: Rng) -> FloatImage:
         letters = rng.integers(97, 123, int(rng.integers(3, 40)))
         words = "".join(" " if rng.random() < 0.15 else chr(letter) for letter in letters)
         draw.text((float(rng.uniform(2, 30)), 4 + line * 12), words, fill=int(rng.integers(0, 120)))
-    image = np.asarray(page, dtype=np.float32) / 255
+    image = np.asarray(page, dtype=np.float64) / 255
     return np.asarray(1 - image if rng.random() < 0.5 else image)
 
 
-def _unit(image: FloatImage) -> FloatImage:
+def _unit(image: Pattern) -> Pattern:
     return image / max(float(image.std()), 1e-6)
 
 
-PATTERNS: dict[str, Callable[[Rng], FloatImage]] = {
+PATTERNS: dict[str, Callable[[Rng], Pattern]] = {
     "white noise": _white,
     "cloudy noise": _cloudy,
     "blobs": _blobs,

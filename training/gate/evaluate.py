@@ -33,14 +33,14 @@ ANSWERS = (
 )
 # Real chests are also shown turned and as negatives; the rest would only repeat what these say.
 TURNED = {"cxr", "dicom", "pairs", "ct/frontal", "simulated"}
-RIGHT = {
+RIGHT: dict[str, set[str]] = {
     "as it is": {PASSED},
     "turned by 90": {ReasonCode.ROTATED},
     "turned by 180": {ReasonCode.ROTATED},
     "negative": {CORRECTED},
     "a fifth to a half of each side": {ReasonCode.CROPPED},
 }
-RIGHT_OF_KIND = {
+RIGHT_OF_KIND: dict[str, set[str]] = {
     "lateral": {ReasonCode.NOT_FRONTAL},
     "bone": {ReasonCode.ALREADY_SUPPRESSED},
     "other": {ReasonCode.NOT_CHEST, ReasonCode.BLANK, ReasonCode.SATURATED},

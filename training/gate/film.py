@@ -43,7 +43,7 @@ class Pool:
 
     Attributes
     ----------
-    tones : (n, 64, 64) uint8, as from `pacs_node.imaging.gate_thumbnail.look_at`.
+    tones : (n, 64, 64) uint8, as from `pacs_node.imaging.gate_thumbnail.glance_at`.
     kind : (n,) uint8, index into ``KINDS``, or ``len(KINDS)`` for a useless crop of a frontal chest.
     fold : (n,) uint8.
     """
@@ -69,9 +69,9 @@ class Pool:
             return cls(stored["tones"], stored["kind"], stored["fold"])
 
 
-def small(image: FloatImage, longer_side: int = LONGER_SIDE) -> FloatImage:
+def small(image: NDArray[np.floating], longer_side: int = LONGER_SIDE) -> FloatImage:
     """A picture averaged down to what a thumbnail needs; one that is smaller stays as it is."""
     if max(image.shape) <= longer_side:
         return np.asarray(image, dtype=np.float32)
-    placement = place(*image.shape, longer_side)
+    placement = place(image.shape[0], image.shape[1], longer_side)
     return np.ascontiguousarray(letterbox(np.asarray(image, dtype=np.float32), placement)[placement.covered()])

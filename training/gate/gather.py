@@ -1,7 +1,7 @@
 """Films of every kind, kept in a folder, and the pool of thumbnails that networks are trained on."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ def gather(data: Path, folder: Path) -> int:
     data : the folder with ``cxr``, ``dicom``, ``dicom_not_chest``, ``pairs`` and ``ct``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sources = {
+    sources: dict[str, Callable[[], Iterable[Film]]] = {
         "real": lambda: [*real_chests(data), *real_pairs(data), *real_others(data)],
         "patterns": lambda: patterns(60),
         "pictures": pictures,
@@ -66,7 +66,7 @@ def _write(films: Iterable[Film], path: Path) -> None:
         key = "|".join((film.kind, film.source, film.name, str(film.fold)))
         arrays[key.replace("/", "~")] = np.rint(255 * np.clip(film.picture, 0, 1)).astype(np.uint8)
     temporary = path.with_suffix(".part.npz")
-    np.savez(temporary, **arrays)
+    np.savez(temporary, **arrays)  # type: ignore[arg-type]
     temporary.replace(path)
 
 
