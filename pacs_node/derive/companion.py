@@ -6,10 +6,12 @@ What it takes over is in `pacs_node.derive.inherited`, where it comes from in `p
 import copy
 import hashlib
 import logging
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 import numpy as np
 from highdicom.sc import SCImage
+from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.charset import convert_encodings
@@ -20,7 +22,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLos
 from model.bundle import Bundle
 from pacs_node.config import OutputSettings, StoredSyntax
 from pacs_node.derive.inherited import Elements, image_description, patient_and_study
-from pacs_node.derive.label import burn_label
+from pacs_node.derive.label import LABEL_LINES, burn_label
 from pacs_node.derive.provenance import (
     MANUFACTURER,
     Recipe,
@@ -40,7 +42,18 @@ from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_
 from pacs_node.imaging.decode import describe_pixels, stored_indices
 from pacs_node.records import Inference
 
-__all__ = ["IMAGE_TYPE", "Recipe", "companion_uids", "derive", "pixel_sha256", "verify_companion"]
+__all__ = [
+    "IMAGE_TYPE",
+    "Product",
+    "Recipe",
+    "companion_uids",
+    "derive",
+    "derive_image",
+    "pixel_sha256",
+    "stored_bits",
+    "verify_companion",
+    "zone_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +64,28 @@ COMPRESSED = {
     StoredSyntax.JPEG_LS: (JPEGLSLossless, "pyjpegls"),
     StoredSyntax.JPEG2000: (JPEG2000Lossless, "pylibjpeg"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What tells one derived image of a source from another.
+
+    Attributes
+    ----------
+    kind : goes into the UIDs; empty for the companion.
+    image_type : the third value of ImageType is ours.
+    code : DerivationCodeSequence.
+    description : DerivationDescription, ST of at most 1024 ASCII characters.
+    label : lines that are burned in where the settings want a label.
+    """
+
+    kind: str
+    image_type: tuple[str, str, str]
+    code: CodedConcept
+    description: str
+    series_description: str
+    series_number: int
+    label: tuple[str, ...]
 
 
 def derive(
@@ -75,22 +110,53 @@ def derive(
     Rejected
         The source lacks an identifier, or the result does not pass `verify_companion`.
     """
-    uids = _uids(source, inference, bundle, settings)
-    bits_stored = min(16, max(8, _number(source, "BitsStored")))
-    pixels, label = inference.soft_tissue, None
+    product = Product(
+        "",
+        IMAGE_TYPE,
+        derivation_code(),
+        derivation_description(bundle, inference),
+        settings.series_description,
+        settings.series_number,
+        LABEL_LINES,
+    )
+    return derive_image(product, inference.soft_tissue, source, inference, bundle, settings, created_at)
+
+
+def derive_image(  # noqa: PLR0913, PLR0917  the arguments of `derive`, and what is made
+    product: Product,
+    pixels: NDArray[np.uint16],
+    source: Dataset,
+    inference: Inference,
+    bundle: Bundle,
+    settings: OutputSettings,
+    created_at: datetime,
+) -> Dataset:
+    """A Secondary Capture of these pixels in the study of the source; otherwise as `derive`.
+
+    Parameters
+    ----------
+    pixels : (rows, columns) uint16 P-values at the depth of the companion, rows and columns of the source.
+    """
+    uids = _uids(source, inference, bundle, settings, product.kind)
+    bits_stored, label = stored_bits(source), None
     if settings.burned_in_label:
-        pixels, label = burn_label(pixels, bits_stored)
+        pixels, label = burn_label(pixels, bits_stored, product.label)
 
     image = _secondary_capture(pixels, bits_stored, uids, settings, bundle)
-    _describe_derivation(image, source, inference, bundle, created_at)
+    _describe_derivation(image, product, source, bundle, created_at)
     _describe_display(image, bits_stored)
     has_text = label is not None or text(source, "BurnedInAnnotation") == "YES"
     image.BurnedInAnnotation = "YES" if has_text else "NO"
 
-    ours = raw_elements(image) | _series_and_instance(source, settings)
-    companion = stamp(image.file_meta, ours | patient_and_study(source) | image_description(source))
-    verify_companion(companion, source)
-    return _compressed(companion, settings.transfer_syntax)
+    ours = raw_elements(image) | _series_and_instance(source, product, settings)
+    derived = stamp(image.file_meta, ours | patient_and_study(source) | image_description(source))
+    verify_companion(derived, source)
+    return _compressed(derived, settings.transfer_syntax)
+
+
+def stored_bits(source: Dataset) -> int:
+    """BitsStored of what is derived from a source: its own, 8 at least."""
+    return min(16, max(8, _number(source, "BitsStored")))
 
 
 def pixel_sha256(ds: Dataset) -> str:
@@ -99,14 +165,16 @@ def pixel_sha256(ds: Dataset) -> str:
     return hashlib.sha256(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
 
 
-def _uids(source: Dataset, inference: Inference, bundle: Bundle, settings: OutputSettings) -> tuple[str, str]:
+def _uids(
+    source: Dataset, inference: Inference, bundle: Bundle, settings: OutputSettings, kind: str
+) -> tuple[str, str]:
     """Series and SOP Instance UID; a source that names no series gets a series for itself."""
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"):
         if not text(source, keyword):
             raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"the source has no {keyword}")
     sop_instance_uid = text(source, "SOPInstanceUID")
     series_instance_uid = text(source, "SeriesInstanceUID") or sop_instance_uid
-    return companion_uids(series_instance_uid, sop_instance_uid, bundle.digest, Recipe.of(inference, settings))
+    return companion_uids(series_instance_uid, sop_instance_uid, bundle.digest, Recipe.of(inference, settings), kind)
 
 
 def _secondary_capture(
@@ -142,21 +210,21 @@ def _secondary_capture(
 
 
 def _describe_derivation(
-    image: Dataset, source: Dataset, inference: Inference, bundle: Bundle, created_at: datetime
+    image: Dataset, product: Product, source: Dataset, bundle: Bundle, created_at: datetime
 ) -> None:
     """General Image, SC Equipment and SOP Common: what was made, from what, by what and when (C.12.4, C.12.1)."""
-    image.ImageType = list(IMAGE_TYPE)
+    image.ImageType = list(product.image_type)
     image.ConversionType = "WSD"
     image.SoftwareVersions = software_versions(bundle)
     image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     image.SecondaryCaptureDeviceManufacturerModelName = model_name(bundle)
     image.SecondaryCaptureDeviceSoftwareVersions = software_versions(bundle)
-    image.DerivationDescription = derivation_description(bundle, inference)
-    image.DerivationCodeSequence = [derivation_code()]
+    image.DerivationDescription = product.description
+    image.DerivationCodeSequence = [product.code]
     image.SourceImageSequence = [source_reference(source)]
     image.ImageComments = f"Research use only. Derived by AI, {model_name(bundle)} {bundle.digest[:12]}."
     image.ContributingEquipmentSequence = contributing_equipment(source, bundle, created_at)
-    made = created_at.astimezone(_zone(source))
+    made = created_at.astimezone(zone_of(source))
     for what in ("InstanceCreation", "Content"):
         setattr(image, f"{what}Date", made.strftime("%Y%m%d"))
         setattr(image, f"{what}Time", made.strftime("%H%M%S.%f"))
@@ -170,14 +238,14 @@ def _describe_display(image: Dataset, bits_stored: int) -> None:
     image.WindowWidth = 2**bits_stored
 
 
-def _series_and_instance(source: Dataset, settings: OutputSettings) -> Elements:
+def _series_and_instance(source: Dataset, product: Product, settings: OutputSettings) -> Elements:
     """Attributes that depend on the source or whose text depends on its character set."""
     modality = text(source, "Modality") if settings.modality == "source" else settings.modality
     number = text(source, "InstanceNumber")
     elements: list[RawDataElement] = [
         element("Modality", (modality if _is_code_string(modality) else "OT").encode()),
-        element("SeriesDescription", _in_character_set_of(source, settings.series_description)),
-        element("SeriesNumber", str(settings.series_number).encode()),
+        element("SeriesDescription", _in_character_set_of(source, product.series_description)),
+        element("SeriesNumber", str(product.series_number).encode()),
         element("InstanceNumber", (number if number.isdecimal() and len(number) <= 9 else "1").encode()),
     ]
     return {each.tag: each for each in elements}
@@ -225,7 +293,7 @@ def _is_code_string(word: str) -> bool:
     return 0 < len(word) <= 16 and word.isascii() and word == word.upper() and word.replace("_", "").isalnum()
 
 
-def _zone(source: Dataset) -> tzinfo | None:
+def zone_of(source: Dataset) -> tzinfo | None:
     """The zone that dates and times of the copied study are in (C.12.1.1.8); None stands for that of this machine."""
     offset = source.get_item(Tag("TimezoneOffsetFromUTC"))
     if offset is None:

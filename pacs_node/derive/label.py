@@ -1,5 +1,6 @@
 """The small burned-in label that no viewer can hide: what the image is, never who is on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,9 @@ class LabelBox:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-def burn_label(pixels: NDArray[np.uint16], bits_stored: int) -> tuple[NDArray[np.uint16], LabelBox | None]:
+def burn_label(
+    pixels: NDArray[np.uint16], bits_stored: int, lines: Sequence[str] = LABEL_LINES
+) -> tuple[NDArray[np.uint16], LabelBox | None]:
     """A copy of the image with the label on a black plate in the corner that shows least.
 
     Parameters
@@ -46,7 +49,7 @@ def burn_label(pixels: NDArray[np.uint16], bits_stored: int) -> tuple[NDArray[np
         None where the image is too small for readable letters; the copy is then unchanged.
     """
     labelled = pixels.copy()
-    mask = _mask(*pixels.shape)
+    mask = _mask(*pixels.shape, tuple(lines))
     if mask is None:
         return labelled, None
     box = _quietest_corner(pixels, *mask.shape)
@@ -55,22 +58,22 @@ def burn_label(pixels: NDArray[np.uint16], bits_stored: int) -> tuple[NDArray[np
     return labelled, box
 
 
-def _mask(rows: int, columns: int) -> NDArray[np.uint8] | None:
+def _mask(rows: int, columns: int, lines: Sequence[str]) -> NDArray[np.uint8] | None:
     """The text as (height, width) coverage, 0 to 255, at the largest size that the image allows."""
     for size in range(max(SMALLEST_FONT_PX, round(min(rows, columns) * FONT_SHARE)), SMALLEST_FONT_PX - 1, -1):
-        mask = _render(size)
+        mask = _render(size, lines)
         if mask.shape[1] <= columns * WIDEST_SHARE and mask.shape[0] <= rows * WIDEST_SHARE:
             return mask
     return None
 
 
-def _render(size_px: int) -> NDArray[np.uint8]:
+def _render(size_px: int, lines: Sequence[str]) -> NDArray[np.uint8]:
     """The two lines in Pillow's own font; its basic layout gives the same pixels with and without libraqm."""
     font = ImageFont.load_default(size_px)
     if isinstance(font, ImageFont.FreeTypeFont):
         font = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
     pad = max(2, size_px // 3)
-    text = "\n".join(LABEL_LINES)
+    text = "\n".join(lines)
     left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, font=font)
     width, height = int(np.ceil(right - left)) + 2 * pad, int(np.ceil(bottom - top)) + 2 * pad
     plate = Image.new("L", (width, height))

@@ -30,12 +30,18 @@ __all__ = [
     "derivation_code",
     "derivation_description",
     "device_uid",
+    "how",
     "model_name",
+    "model_words",
+    "private_code",
+    "refusal_uids",
     "software_versions",
     "source_reference",
 ]
 
 CODING_SCHEME_UID = "2.25.319044980609282740598716741251055546566"
+DERIVED = "Soft-tissue image: bone layer predicted by conditional latent diffusion and subtracted at native resolution."
+UNCHANGING = {"transfer_syntax", "bone_image", "presentation_states", "key_object"}  # settings that change no companion
 RECIPE_VERSION = 3  # raise it when the same bundle and settings would give other pixels
 
 # General Equipment of the source that says which device took the picture (PS3.3 C.12.1.1.5)
@@ -68,9 +74,9 @@ class Recipe:
 
     @classmethod
     def of(cls, inference: Inference, settings: OutputSettings) -> "Recipe":
-        """The transfer syntax is left out: every one of them is lossless, so the object is the same."""
-        shared = {"version": RECIPE_VERSION, "steps": inference.steps, "output": settings.model_dump(mode="json")}
-        del shared["output"]["transfer_syntax"]  # type: ignore[attr-defined]
+        """Left out are the transfer syntax, for every one is lossless, and what else is made beside the companion."""
+        output = settings.model_dump(mode="json", exclude=UNCHANGING)
+        shared = {"version": RECIPE_VERSION, "steps": inference.steps, "output": output}
         instance = shared | {"seed": inference.noise_seed}
         if inference.polarity_corrected:  # else the companions of all other sources would get new UIDs
             instance["polarity"] = "corrected"
@@ -78,20 +84,33 @@ class Recipe:
 
 
 def companion_uids(
-    source_series_instance_uid: str, source_sop_instance_uid: str, bundle_digest: str, recipe: Recipe
+    source_series_instance_uid: str, source_sop_instance_uid: str, bundle_digest: str, recipe: Recipe, kind: str = ""
 ) -> tuple[str, str]:
     """Series and SOP Instance UID of a companion; equal inputs give equal UIDs, for ever.
 
     All companions of one source series made by one bundle with one recipe are one series, so that a PA and a second
     exposure stay side by side; another bundle or recipe makes another series and never overwrites.
 
+    Parameters
+    ----------
+    kind : of an object that is made beside the companion, such as ``bone image``; each kind has its own UIDs.
+
     Returns
     -------
     series_uid, sop_uid : ``2.25.`` UIDs (PS3.5 B.2).
     """
+    prefix = f"{kind} " if kind else ""
     return (
-        _hashed_uid("series", source_series_instance_uid, bundle_digest, recipe.series),
-        _hashed_uid("instance", source_sop_instance_uid, bundle_digest, recipe.instance),
+        _hashed_uid(f"{prefix}series", source_series_instance_uid, bundle_digest, recipe.series),
+        _hashed_uid(f"{prefix}instance", source_sop_instance_uid, bundle_digest, recipe.instance),
+    )
+
+
+def refusal_uids(source_series_instance_uid: str, source_sop_instance_uid: str, words: str) -> tuple[str, str]:
+    """Series and SOP Instance UID of the Key Object that says these words about a source."""
+    return (
+        _hashed_uid("not processed series", source_series_instance_uid),
+        _hashed_uid("not processed instance", source_sop_instance_uid, words),
     )
 
 
@@ -109,19 +128,28 @@ def coding_scheme() -> CodingSchemeIdentificationItem:
     return item
 
 
+def private_code(value: str, meaning: str) -> CodedConcept:
+    """A code of the scheme that `coding_scheme` declares."""
+    return CodedConcept(value, CODING_SCHEME, meaning, "1")
+
+
 def derivation_code() -> CodedConcept:
     """What was done to the image; CID 7203 has no code for it."""
-    return CodedConcept("SOFT_TISSUE", CODING_SCHEME, "Soft tissue image by removal of predicted bone", "1")
+    return private_code("SOFT_TISSUE", "Soft tissue image by removal of predicted bone")
 
 
 def derivation_description(bundle: Bundle, inference: Inference) -> str:
-    """Algorithm, model, steps and seed in one sentence, ST of at most 1024 ASCII characters."""
+    """Algorithm, model, steps, seed and guard in sentences, ST of at most 1024 ASCII characters."""
+    return f"{DERIVED} {how(bundle, inference)}"
+
+
+def how(bundle: Bundle, inference: Inference) -> str:
+    """Polarity, model, steps, seed and the figures of the guard: what every derived image of an inference says."""
     polarity = POLARITY_SENTENCE if inference.polarity_corrected else ""
+    guard = ", ".join(f"{name} {value:.3g}" for name, value in (inference.guard or {}).items())
     return (
-        "Soft-tissue image: bone layer predicted by conditional latent diffusion and subtracted at native resolution. "
-        f"{polarity}"
-        f"Model {_model(bundle)}, sha256 {bundle.digest}, {inference.steps} steps, noise seed {inference.noise_seed}, "
-        f"pacs-node {__version__}."
+        f"{polarity}Model {model_words(bundle)}, sha256 {bundle.digest}, {inference.steps} steps, "
+        f"noise seed {inference.noise_seed}, pacs-node {__version__}." + (f" Guard: {guard}." if guard else "")
     )
 
 
@@ -200,7 +228,8 @@ def software_versions(bundle: Bundle) -> list[str]:
     return [f"pacs-node {__version__}", _ascii(bundle.spec.version)[:64], bundle.digest]
 
 
-def _model(bundle: Bundle) -> str:
+def model_words(bundle: Bundle) -> str:
+    """Name and version, in ASCII."""
     return f"{model_name(bundle)} {_ascii(bundle.spec.version)[:64]}"
 
 

@@ -7,7 +7,7 @@ from pacs_node.derive.inherited import SPACINGS, image_description, is_identity,
 from pacs_node.derive.verbatim import raw_bytes, text
 from pacs_node.errors import ReasonCode, Rejected
 
-__all__ = ["verify_companion"]
+__all__ = ["verify_companion", "verify_identity"]
 
 TYPE_1 = (  # mandatory with a value in the SC Image IOD (PS3.3 A.8.1.3), or promised by our conformance statement
     "SOPClassUID",
@@ -66,14 +66,15 @@ def verify_companion(ds: Dataset, source: Dataset) -> None:
     _require(all(raw_bytes(ds, keyword) for keyword in TYPE_1), "a type 1 attribute is missing or empty")
     _require(all(keyword in ds for keyword in TYPE_2), "a type 2 attribute is missing")
     _require(not any(keyword in ds for keyword in FORBIDDEN), "an attribute of the source's pixels was copied")
-    _check_identity(ds, source)
+    verify_identity(ds, source)
     _check_geometry(ds, source)
     _check_pixels(ds)
     if is_lossy(source):
         _require(text(ds, "LossyImageCompression") == "01", "the source's lossy compression is not declared")
 
 
-def _check_identity(ds: Dataset, source: Dataset) -> None:
+def verify_identity(ds: Dataset, source: Dataset) -> None:
+    """Right patient and study, and identifiers of its own; raises as `verify_companion`."""
     for tag in filter(is_identity, list(ds.keys())):
         _require(raw_bytes(ds, tag) == (raw_bytes(source, tag) or b""), f"{tag} differs from the source")
     for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
