@@ -3,9 +3,7 @@
 The first request waits a moment for others; what arrives while a run goes on waits for the next one by itself.
 """
 
-import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -34,7 +32,7 @@ class OpenEngine(Engine, Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Request:
     """Images of one caller; requests of one kind can be computed together."""
 
@@ -58,9 +56,9 @@ class BatchingEngine:
 
     def __init__(self, engine: OpenEngine, max_batch: int, gather_s: float = GATHER_S) -> None:
         self._engine, self._max_batch, self._gather_s = engine, max_batch, gather_s
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()
+        self._pending: list[_Request] = []
         self._closed = False
+        self._changed = threading.Condition()  # guards the two above
         self._thread = threading.Thread(target=self._serve, name="batching", daemon=True)
         self._thread.start()
 
@@ -115,10 +113,9 @@ class BatchingEngine:
 
     def close(self) -> None:
         """Answer what was asked, then end the thread and close the engine."""
-        with self._gate:
-            if not self._closed:
-                self._closed = True
-                self._requests.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         self._thread.join()
         self._engine.close()
 
@@ -131,41 +128,37 @@ class BatchingEngine:
         self.close()
 
     def _ask(self, request: _Request) -> FloatImage:
-        with self._gate:  # nothing is asked after the last word, so nobody waits for ever
+        with self._changed:  # nothing is asked after the end, so nobody waits for ever
             if self._closed:
                 raise Retriable("the network is being closed")
-            self._requests.put(request)
+            self._pending.append(request)
+            self._changed.notify_all()
         return request.answer.result()
 
     def _serve(self) -> None:
-        following: _Request | None = None  # of another kind, or too much for the batch before
-        while True:
-            first = following or self._requests.get()
-            if first is None:
-                return
-            batch, following, last = self._gathered(first)
+        while batch := self._next_batch():
             _answer(batch)
-            if last:
-                if following:
-                    _answer([following])
-                return
 
-    def _gathered(self, first: _Request) -> tuple[list[_Request], _Request | None, bool]:
-        """Requests of the kind of the first, the one that came after them, and whether no other will come."""
-        batch, count = [first], len(first.images)
-        deadline = time.monotonic() + self._gather_s
-        while count < self._max_batch:
-            try:
-                request = self._requests.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            if request is None:
-                return batch, None, True
-            if request.kind != first.kind or count + len(request.images) > self._max_batch:
-                return batch, request, False
-            batch.append(request)
-            count += len(request.images)
-        return batch, None, False
+    def _next_batch(self) -> list[_Request]:
+        """The oldest request and others of its kind, as soon as they are enough or it has waited; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._closed)
+            self._changed.wait_for(lambda: self._closed or self._is_full(), self._gather_s)
+            batch = self._together()
+            self._pending = [request for request in self._pending if request not in batch]
+            return batch
+
+    def _together(self) -> list[_Request]:
+        """Of what is pending: the oldest, and those of its kind that fit beside it."""
+        batch, count = self._pending[:1], len(self._pending[0].images) if self._pending else 0
+        for request in self._pending[1:]:
+            if request.kind == batch[0].kind and count + len(request.images) <= self._max_batch:
+                batch.append(request)
+                count += len(request.images)
+        return batch
+
+    def _is_full(self) -> bool:
+        return sum(len(request.images) for request in self._together()) >= self._max_batch
 
 
 def _all(batch: Sequence[_Request]) -> FloatImage:

@@ -23,7 +23,7 @@ __all__ = ["Arithmetic", "DeviceArray"]
 MODEL_IR_VERSION, MODEL_GRAPH, MODEL_OPSET, OPSET_VERSION = 1, 7, 8, 2
 GRAPH_NODE, GRAPH_NAME, GRAPH_INPUT, GRAPH_OUTPUT = 1, 2, 11, 12
 NODE_INPUT, NODE_OUTPUT, NODE_OP_TYPE = 1, 2, 4
-VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, ELEMENT_FLOAT, TENSOR_SHAPE = 1, 2, 1, 1, 1, 2
+VALUE_NAME, VALUE_TYPE, TYPE_TENSOR, TENSOR_ELEMENT, ELEMENT_FLOAT, TENSOR_SHAPE, SHAPE_SIDE = 1, 2, 1, 1, 1, 2, 1
 IR_VERSION, OPSET = 10, 20
 
 NODES = (
@@ -108,9 +108,9 @@ class Arithmetic:
 def _model() -> bytes:
     """The ONNX model of the formula above. Written out by hand: the service does not need the package onnx."""
     graph = b"".join(_node(*node) for node in NODES) + _field(GRAPH_NAME, b"arithmetic")
-    graph += b"".join(_field(GRAPH_INPUT, _float_tensor(name)) for name in TENSORS)
-    graph += b"".join(_field(GRAPH_INPUT, _float_tensor(name, shape=b"")) for name in SCALARS)
-    graph += _field(GRAPH_OUTPUT, _float_tensor("out"))
+    graph += b"".join(_field(GRAPH_INPUT, _float_tensor(name, 4)) for name in TENSORS)
+    graph += b"".join(_field(GRAPH_INPUT, _float_tensor(name, 0)) for name in SCALARS)
+    graph += _field(GRAPH_OUTPUT, _float_tensor("out", 4))
     return (
         _field(MODEL_IR_VERSION, IR_VERSION)
         + _field(MODEL_GRAPH, graph)
@@ -124,9 +124,9 @@ def _node(operator: str, inputs: Sequence[str], output: str) -> bytes:
     return _field(GRAPH_NODE, content)
 
 
-def _float_tensor(name: str, shape: bytes | None = None) -> bytes:
-    """A value of any shape, or of the shape that is given: no bytes are the shape of a scalar."""
-    tensor = _field(TENSOR_ELEMENT, ELEMENT_FLOAT) + (_field(TENSOR_SHAPE, shape) if shape is not None else b"")
+def _float_tensor(name: str, rank: int) -> bytes:
+    """A value of as many sides, each of any length."""
+    tensor = _field(TENSOR_ELEMENT, ELEMENT_FLOAT) + _field(TENSOR_SHAPE, _field(SHAPE_SIDE, b"") * rank)
     return _field(VALUE_NAME, name.encode()) + _field(VALUE_TYPE, _field(TYPE_TENSOR, tensor))
 
 
