@@ -17,6 +17,7 @@ from pacs_node.errors import ModelError
 from pacs_node.records import FloatImage
 from tests.bundles import TINY_GRID
 from tests.conftest import REPOSITORY
+from tests.unit.engine.conftest import images
 
 RUN_ONCE = """
 import hashlib, sys
@@ -38,7 +39,7 @@ def engine(bundle: Bundle) -> Engine:
 
 
 def image(batch: int = 1, rows: int = TINY_GRID, columns: int = TINY_GRID, seed: int = 0) -> FloatImage:
-    return np.random.default_rng(seed).uniform(-1, 1, (batch, 1, rows, columns)).astype(np.float32)
+    return images(batch, rows, columns, seed)
 
 
 def chain(engine: Engine, pixels: FloatImage) -> FloatImage:
@@ -123,12 +124,12 @@ def test_times_outside_zero_to_one_are_a_mistake_of_the_caller(engine: Engine) -
 def test_a_graph_that_the_runtime_cannot_read_is_a_model_error(bundle: Bundle, tmp_path: Path) -> None:
     for role in bundle.spec.graphs:
         (tmp_path / bundle.spec.graphs[role]).write_bytes(b"no protobuf")
-    with pytest.raises(ModelError, match=r"encoder\.onnx"):
+    with pytest.raises(ModelError, match=r"fused\.onnx"):
         OrtEngine(bundle.model_copy(update={"folder": tmp_path}), Device.CPU)
 
 
 def test_a_graph_without_its_weights_is_a_model_error(bundle: Bundle, tmp_path: Path) -> None:
     for name in bundle.spec.graphs.values():
         (tmp_path / name).write_bytes((bundle.folder / name).read_bytes())
-    with pytest.raises(ModelError, match=r"encoder\.onnx"):
+    with pytest.raises(ModelError, match=r"fused\.onnx"):
         OrtEngine(bundle.model_copy(update={"folder": tmp_path}), Device.CPU)
