@@ -19,6 +19,7 @@ from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.fit import to_grid
 from pacs_node.imaging.fuse import native_layer, subtract_bone
 from pacs_node.imaging.gate import check_header
+from pacs_node.imaging.gate_pixels import check_pixels
 from pacs_node.imaging.read import open_dataset, read_dataset
 from pacs_node.imaging.views import mean_layer, views
 from pacs_node.records import FloatImage, Inference, Radiograph
@@ -83,7 +84,8 @@ def run_network(radiograph: Radiograph, engine: Engine, steps: int, seed: int) -
         layer = predicted_bone(grid_image.pixels, engine, steps, seed)
     with stage("fuse"):
         bone_layer = native_layer(layer, radiograph, grid_image, engine.spec.fusion)
-        return Inference(subtract_bone(radiograph, bone_layer), bone_layer, seed, steps)
+        soft = subtract_bone(radiograph, bone_layer)
+        return Inference(soft, bone_layer, seed, steps, radiograph.polarity_corrected)
 
 
 def make_companion(
@@ -107,6 +109,8 @@ def make_companion(
         check_header(ds, settings.gate)  # before decoding: a hip need not be decoded to be refused
         radiograph = read_dataset(ds)
     del ds  # the encoded pixels are not needed any more
+    with stage("gate"):
+        radiograph = check_pixels(radiograph, settings.gate)
     steps = settings.model.steps or bundle.spec.steps
     seed = noise_seed(str(radiograph.ds.SOPInstanceUID), bundle.digest, steps, settings.model.seed)
     inference = run_network(radiograph, engine, steps, seed)
