@@ -16,6 +16,7 @@ __all__ = ["finished", "has_identity", "stand_in"]
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 CARRIED = ("SpecificCharacterSet", "TimezoneOffsetFromUTC")
+OF_A_SERIES = ("BodyPartExamined", "Laterality")  # General Series wants one of them; a document's series has neither
 NAMED_BY_HIGHDICOM = (
     "PatientName",
     "PatientID",
@@ -70,7 +71,8 @@ def finished(ds: Dataset, source: Dataset, created_at: datetime) -> Dataset:
     ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     ds.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     described = image_description(source)
-    carried = {Tag(keyword): described[Tag(keyword)] for keyword in CARRIED if Tag(keyword) in described}
+    wanted = CARRIED if ds.Modality == "KO" else (*CARRIED, *OF_A_SERIES)
+    carried = {Tag(keyword): described[Tag(keyword)] for keyword in wanted if Tag(keyword) in described}
     ours = {tag: each for tag, each in raw_elements(ds).items() if tag != Tag("SpecificCharacterSet")}
     made_object = stamp(ds.file_meta, ours | carried | patient_and_study(source))
     verify_identity(made_object, source)
