@@ -158,6 +158,25 @@ def test_a_wrong_word_is_told_with_the_words_there_are() -> None:
     assert "model.device = 'gpu' is not allowed; it takes one of auto, cpu, cuda" in complaint("[model]\ndevice='gpu'")
 
 
+def test_options_of_a_provider_are_texts_numbers_or_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACS_NODE_MODEL__PROVIDER_OPTIONS__OPENVINO", '{device_type = "GPU"}')
+    options = load_settings(written("[model.provider_options]\ncuda = {device_id = 1, use_tf32 = true}\n"))
+    assert options.model.provider_options.cuda == {"device_id": 1, "use_tf32": True}
+    assert options.model.provider_options.openvino == {"device_type": "GPU"}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("cude = {}", "model.provider_options.cude is unknown; the nearest known key is model.provider_options.cuda"),
+        ("cuda = 3", "model.provider_options.cuda = 3 is not allowed; it takes a table of texts"),
+        ("cuda = {device_id = [1]}", "model.provider_options.cuda.device_id"),
+    ],
+)
+def test_options_of_no_provider_or_of_another_type_are_refused(line: str, told: str) -> None:
+    assert told in complaint(f"[model.provider_options]\n{line}\n")
+
+
 def test_all_problems_are_told_at_once() -> None:
     told = complaint("[node]\nport = 0\nprot = 1\n" + PEER + "[routing]\ndestinations = ['b']\n[model]\nseed = -1\n")
     for part in ("node.port", "node.prot", "'b', which is no peer", "model.seed"):
