@@ -14,7 +14,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, MetaData, String, create_engine, event, select
+from sqlalchemy import Engine, MetaData, String, create_engine, event, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.orm import Session as OrmSession
@@ -109,6 +109,7 @@ class EventRow(Base):
 
 
 COLUMNS = tuple(AuditEvent.__dataclass_fields__)
+ADD_EVENT = insert(EventRow)
 
 
 class Audit:
@@ -140,8 +141,8 @@ class Audit:
         values = {name: getattr(event, name) for name in COLUMNS}
         values["occurred_at"] = _utc_text(event.occurred_at or datetime.now(UTC))
         values["noise_seed"] = None if event.noise_seed is None else str(event.noise_seed)
-        with OrmSession(self._engine) as session, session.begin():
-            session.add(EventRow(**values))
+        with self._engine.begin() as connection:
+            connection.execute(ADD_EVENT, values)
 
     def events(self, *, study: str | None = None, sop: str | None = None, limit: int = 1000) -> list[AuditEvent]:
         """The latest ``limit`` events, oldest first.

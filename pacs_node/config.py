@@ -93,6 +93,7 @@ class NodeSettings(_Table):
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     max_pdu_bytes: Annotated[int, Field(ge=16384, le=16 * 2**20)] = 2**20
     network_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    parallel_images: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 # Also the name of a folder in outbox/, so it neither starts with a dot nor holds a separator.
@@ -123,6 +124,7 @@ class DeliverySettings(_Table):
     max_retry_s: Annotated[float, Field(gt=0)] = 900.0
     give_up_after_h: Annotated[float, Field(gt=0)] = 168.0
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    keep_open_s: Annotated[float, Field(ge=0)] = 5.0
 
 
 OptionsOfProvider = Annotated[

@@ -7,7 +7,7 @@ import signal
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +26,17 @@ from pacs_node.jobs import Again, Handler, Task, count_jobs, open_jobs
 from pacs_node.pipeline import make_companion
 from pacs_node.receive.listener import Listener
 from pacs_node.records import Inference
-from pacs_node.send.scu import StoreKind, store
+from pacs_node.send.courier import Courier
+from pacs_node.send.scu import StoreKind
 from pacs_node.spool import Spool
-from pacs_node.worker import PROCESS, ModelIdentity, SendOutcome, SendResult, Worker
+from pacs_node.worker import DELIVER, PROCESS, ModelIdentity, Send, SendOutcome, SendResult, Worker
 
 __all__ = ["StatusReport", "node_status", "run_service"]
 
 LOCK_FILE = "lock"
 ASSOCIATION_GRACE_S = 5.0  # on SIGTERM: for objects that are being received
+DELIVERIES_AT_ONCE = 4  # to one destination; they share its association, so this is how many are at hand
+MOST_IMAGES_FOR_GPU = 32  # in memory at their own resolution
 WORK_GRACE_S = 10  # for the image that is being processed; a few seconds is usual
 EXIT_MODEL_ERROR = 3  # what the command line makes of a ModelError
 EXIT_DEADLINE_S = 20.0  # then the process ends anyway; a kill loses nothing
@@ -122,18 +125,21 @@ def _open_node(settings: Settings, bundle: Bundle, engine: Engine, stop: "_StopR
     parts.callback(audit.close)
     spool = Spool(node.data_dir)
     spool.remove_leftovers()
+    courier = Courier(node.ae_title, settings.delivery.timeout_s, settings.delivery.keep_open_s)
+    parts.callback(courier.close)
     identity = ModelIdentity(f"{bundle.spec.name} {bundle.spec.version}", bundle.digest)
     worker = Worker(
         spool=spool,
         audit=audit,
         make=_maker(engine, bundle, settings),
-        send=_sender(settings),
+        send=_sender(settings, courier),
         model=identity,
         destinations=settings.routing.destinations,
         delivery=settings.delivery,
         on_model_error=stop.because_of,
     )
-    jobs = open_jobs(node.data_dir, stop.held(worker.handlers()))
+    at_once = {PROCESS: _parallel_images(settings, engine), DELIVER: DELIVERIES_AT_ONCE}
+    jobs = open_jobs(node.data_dir, stop.held(worker.handlers()), at_once)
     parts.callback(jobs.close, WORK_GRACE_S)
     jobs.start()
     intake = Intake(jobs, spool, bundle.digest, settings)
@@ -162,7 +168,7 @@ def _maker(engine: Engine, bundle: Bundle, settings: Settings) -> Callable[[Path
     return make
 
 
-def _sender(settings: Settings) -> Callable[[Path, str], SendResult]:
+def _sender(settings: Settings, courier: Courier) -> Send:
     peers = {peer.name: peer for peer in settings.peers}
     unknown = [name for name in settings.routing.destinations if name not in peers]
     if unknown:
@@ -174,14 +180,27 @@ def _sender(settings: Settings) -> Callable[[Path, str], SendResult]:
         StoreKind.REFUSED: SendOutcome.REFUSED,
     }
 
-    def send(path: Path, destination: str) -> SendResult:
+    def send(paths: Sequence[Path], destination: str) -> list[SendResult]:
         peer = peers.get(destination)
         if peer is None:  # the settings changed while the companion was waiting
-            return SendResult(SendOutcome.RETRY, None, "the destination is not configured any more")
-        [outcome] = store([path], peer, settings.node.ae_title, settings.delivery.timeout_s)
-        return SendResult(outcomes[outcome.kind], outcome.status, outcome.note)
+            note = "the destination is not configured any more"
+            return [SendResult(SendOutcome.RETRY, None, note)] * len(paths)
+        sent = courier.send(paths, peer)
+        return [SendResult(outcomes[outcome.kind], outcome.status, outcome.note) for outcome in sent]
 
     return send
+
+
+def _parallel_images(settings: Settings, engine: Engine) -> int:
+    """How many images are prepared at the same time.
+
+    On the CPU one is decoded or encoded while the network works on another one. A GPU takes several in one run, and
+    wants others ready when it ends.
+    """
+    if settings.node.parallel_images:
+        return settings.node.parallel_images
+    cores = os.cpu_count() or 1
+    return min(cores, 2) if engine.device == "cpu" else min(2 * cores, MOST_IMAGES_FOR_GPU)
 
 
 class _StopRequest:

@@ -4,6 +4,7 @@
 
     incoming/KEY.dcm                  received, not yet finished
     outbox/DESTINATION/KEY.dcm        a companion that this destination has not got yet
+    outbox/DESTINATION/KEY.LABEL.dcm  another object of the same job, with a label such as `bone`
     quarantine/KEY.dcm + KEY.json     refused, with the reason; kept until a person removes it
 
 KEY is the key of the job (`pacs_node.intake`), so no name comes from a peer and the same instance is the same file.
@@ -17,7 +18,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ from pacs_node.errors import DiskFull
 __all__ = ["IncomingFile", "Spool"]
 
 TEMPORARY_SUFFIX = ".part"
+COMPANION_ONLY = ("",)
 
 
 class Spool:
@@ -49,8 +51,14 @@ class Spool:
     def incoming_path(self, key: str) -> Path:
         return self.incoming / f"{key}.dcm"
 
-    def outbox_path(self, key: str, destination: str) -> Path:
-        return self.outbox / destination / f"{key}.dcm"
+    def outbox_path(self, key: str, destination: str, label: str = "") -> Path:
+        """Name of an object of a job; ``label`` begins with a lower-case letter, as a repetition `KEY.2` does not."""
+        return self.outbox / destination / (f"{key}.{label}.dcm" if label else f"{key}.dcm")
+
+    def outbox_files(self, key: str, destination: str, labels: Iterable[str] = COMPANION_ONLY) -> dict[str, Path]:
+        """What this destination has not got yet of a job, by label; asked by name, for the folder may be long."""
+        paths = {label: self.outbox_path(key, destination, label) for label in labels}
+        return {label: path for label, path in paths.items() if path.exists()}
 
     def open_incoming(self, key: str) -> "IncomingFile":
         """Begin a file that comes in pieces."""
@@ -66,14 +74,16 @@ class Spool:
         finally:
             incoming.discard()
 
-    def write_outbox(self, key: str, destinations: Sequence[str], write: Callable[[BinaryIO], object]) -> list[Path]:
-        """Make one companion durable for each destination; the bytes exist once, under several names.
+    def write_outbox(
+        self, key: str, destinations: Sequence[str], write: Callable[[BinaryIO], object], label: str = ""
+    ) -> list[Path]:
+        """Make one object durable for each destination; the bytes exist once, under several names.
 
         Parameters
         ----------
         write : called with a binary stream, writes the whole file.
         """
-        paths = [self.outbox_path(key, destination) for destination in destinations]
+        paths = [self.outbox_path(key, destination, label) for destination in destinations]
         for number, path in enumerate(paths):
             with _disk_errors():
                 path.parent.mkdir(exist_ok=True)
@@ -84,17 +94,20 @@ class Spool:
                 _link_atomically(paths[0], path)
         return paths
 
-    def release(self, key: str, destination: str | None = None) -> None:
-        """Remove what is finished: a destination's companion, or the received file; absence is no error."""
-        path = self.incoming_path(key) if destination is None else self.outbox_path(key, destination)
+    def release(self, key: str, destination: str | None = None, labels: Iterable[str] = COMPANION_ONLY) -> None:
+        """Remove what is finished: a destination's objects, or the received file; absence is no error."""
+        finished = [self.incoming_path(key)]
+        if destination is not None:
+            finished = [*self.outbox_files(key, destination, labels).values()]
         with _disk_errors():
-            path.unlink(missing_ok=True)
-            if path.parent.is_dir():
-                _fsync_folder(path.parent)
+            for path in finished:
+                path.unlink(missing_ok=True)
+            for folder in {path.parent for path in finished}:
+                _fsync_folder(folder)
 
-    def waiting_destinations(self, key: str) -> list[str]:
-        """Destinations that have not got the companion of this key yet."""
-        return sorted(path.parent.name for path in self.outbox.glob(f"*/{key}.dcm"))
+    def waiting_destinations(self, key: str, labels: Sequence[str] = COMPANION_ONLY) -> list[str]:
+        """Destinations that have not got everything of this key yet."""
+        return sorted(folder.name for folder in self.outbox.iterdir() if self.outbox_files(key, folder.name, labels))
 
     def refuse(self, path: Path, reason: Mapping[str, object], name: str | None = None) -> Path:
         """Move a spooled file to quarantine/ with a JSON file that says why; an absent file leaves the reason only.

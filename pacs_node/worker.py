@@ -7,9 +7,10 @@ a destination that gets the same instance twice has it once.
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,12 +22,16 @@ from pacs_node.errors import ModelError, ReasonCode, Rejected, Retriable
 from pacs_node.jobs import Again, Done, Handler, Task, Verdict
 from pacs_node.records import Inference
 from pacs_node.spool import Spool
+from pacs_node.timing import stage
 
-__all__ = ["DELIVER", "PROCESS", "Make", "ModelIdentity", "Send", "SendOutcome", "SendResult", "Worker"]
+__all__ = ["DELIVER", "PROCESS", "Make", "ModelIdentity", "Outputs", "Send", "SendOutcome", "SendResult", "Worker"]
 
 PROCESS, DELIVER = "process", "deliver"
-Make = Callable[[Path], tuple[Dataset, Inference]]
-"""Received file -> the companion, complete with file meta information, and what the network did."""
+DERIVED_UID = "derived_sop_instance_uid"
+Outputs = Mapping[str, Dataset]
+"""What a job makes, complete with file meta information: the companion under `""`, others under a label in [a-z]+."""
+Make = Callable[[Path], tuple[Dataset | Outputs, Inference]]
+"""Received file -> the companion, or all outputs, and what the network did."""
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +54,8 @@ class SendResult:
     note: str | None = None
 
 
-Send = Callable[[Path, str], SendResult]
-"""Sends one file to a destination by its name; never raises for what a peer does."""
+Send = Callable[[Sequence[Path], str], Sequence[SendResult]]
+"""Sends the files of a job to a destination by its name; a result for each; never raises for what a peer does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,61 +102,67 @@ class Worker:
             return self._postpone(task, "out_of_resources")
 
     def deliver(self, task: Task) -> Verdict:
-        """One attempt to give a companion to one destination."""
-        path = self.spool.outbox_path(task.job, task.lane)
-        if not path.exists():
+        """One attempt to give everything of a job to one destination: all of it, or all of it again."""
+        labels = _labels(task)
+        files = self.spool.outbox_files(task.job, task.lane, labels)
+        if not files:
             return self._settled(task)  # sent and released before a crash that forgot it
         started = time.monotonic()
-        result = self._send(path, task.lane)
-        self._record(
-            task,
-            EventKind.SEND_ATTEMPT,
-            dicom_status=result.status,
-            reason=str(result.outcome),
-            attempt=task.attempt,
-            duration_s=time.monotonic() - started,
-            note=result.note,
-        )
-        if result.outcome in {SendOutcome.DELIVERED, SendOutcome.WARNING}:
-            self._record(task, EventKind.DELIVERED, dicom_status=result.status, note=result.note)
-            self.spool.release(task.job, task.lane)
-            return self._settled(task)
-        if result.outcome is SendOutcome.RETRY and not self._has_expired(task):
+        results = dict(zip(files, self._send([*files.values()], task.lane), strict=True))
+        for label, result in results.items():
+            self._record_of(
+                task,
+                label,
+                EventKind.SEND_ATTEMPT,
+                dicom_status=result.status,
+                reason=str(result.outcome),
+                attempt=task.attempt,
+                duration_s=time.monotonic() - started,
+                note=result.note,
+            )
+        to_repeat = any(result.outcome is SendOutcome.RETRY for result in results.values())
+        if to_repeat and not self._has_expired(task):
             return Again(self._backoff_s(task.attempt))
-        return self._give_up(task, path, result)
+        for label, result in results.items():
+            if result.outcome in {SendOutcome.DELIVERED, SendOutcome.WARNING}:
+                self._record_of(task, label, EventKind.DELIVERED, dicom_status=result.status, note=result.note)
+            else:
+                self._give_up(task, label, files[label], result)
+        self.spool.release(task.job, task.lane, labels)
+        return self._settled(task)
 
     def _process(self, task: Task) -> Done:
         self._record(task, EventKind.STARTED, attempt=task.attempt)
         started = time.monotonic()
-        companion, inference = self._make_or_reject(self.spool.incoming_path(task.job))
-
-        def write(stream: BinaryIO) -> None:
-            companion.save_as(stream, enforce_file_format=True)
-
-        self.spool.write_outbox(task.job, self.destinations, write)
-        uid = str(companion.SOPInstanceUID)
-        self._record(
-            task,
-            EventKind.DERIVED,
-            derived_sop_instance_uid=uid,
-            noise_seed=inference.noise_seed,
-            steps=inference.steps,
-            duration_s=time.monotonic() - started,
-            note=None if self.destinations else "no destination is configured: kept in the audit only",
-        )
+        outputs, inference = self._make_or_reject(self.spool.incoming_path(task.job))
+        for label, ds in outputs.items():
+            with stage("encode DICOM"):
+                self.spool.write_outbox(task.job, self.destinations, partial(_save, ds), label)
+        uids = {_uid_key(label): str(ds.SOPInstanceUID) for label, ds in outputs.items()}
+        duration_s = time.monotonic() - started
+        for uid in uids.values():
+            self._record(
+                task,
+                EventKind.DERIVED,
+                derived_sop_instance_uid=uid,
+                noise_seed=inference.noise_seed,
+                steps=inference.steps,
+                duration_s=duration_s,
+                note=None if self.destinations else "no destination is configured: kept in the audit only",
+            )
         if not self.destinations:
             self.spool.release(task.job)
         payload = {
             **task.payload,
-            "derived_sop_instance_uid": uid,
+            **uids,
             "model": self.model.name,  # the node may have another one when the companion leaves
             "model_digest": self.model.digest,
         }
         return Done(tuple(Task(task.job, DELIVER, name, payload) for name in self.destinations))
 
-    def _make_or_reject(self, path: Path) -> tuple[Dataset, Inference]:
+    def _make_or_reject(self, path: Path) -> tuple[Outputs, Inference]:
         try:
-            return self.make(path)
+            made, inference = self.make(path)
         except (Rejected, Retriable, ModelError):
             raise
         except OSError as error:  # reading the spool failed: the disk's fault, not the image's
@@ -161,6 +172,7 @@ class Worker:
             where = "".join(traceback.format_tb(error.__traceback__))
             log.critical("processing failed unexpectedly with %s\n%s", type(error).__name__, where)
             raise Rejected(ReasonCode.UNEXPECTED, f"processing failed with {type(error).__name__}") from error
+        return {"": made} if isinstance(made, Dataset) else made, inference
 
     def _reject(self, task: Task, refusal: Rejected) -> Done:
         self._record(task, EventKind.REJECTED, reason=str(refusal.reason), note=refusal.explanation)
@@ -172,30 +184,30 @@ class Worker:
         self._record(task, EventKind.POSTPONED, reason=reason, attempt=task.attempt)
         return Again(self._backoff_s(task.attempt))
 
-    def _send(self, path: Path, destination: str) -> SendResult:
+    def _send(self, paths: Sequence[Path], destination: str) -> Sequence[SendResult]:
         try:
-            return self.send(path, destination)
+            return self.send(paths, destination)
         except Exception as error:  # noqa: BLE001 - a companion is not lost because of our own mistake
             where = "".join(traceback.format_tb(error.__traceback__))
             log.critical("sending failed unexpectedly with %s\n%s", type(error).__name__, where)
-            return SendResult(SendOutcome.RETRY, None, f"failed unexpectedly: {type(error).__name__}")
+            note = f"failed unexpectedly: {type(error).__name__}"
+            return [SendResult(SendOutcome.RETRY, None, note)] * len(paths)
 
-    def _give_up(self, task: Task, path: Path, result: SendResult) -> Verdict:
+    def _give_up(self, task: Task, label: str, path: Path, result: SendResult) -> None:
         expired = result.outcome is SendOutcome.RETRY
         reason = "gave_up" if expired else "refused_by_destination"
-        self._record(task, EventKind.FAILED, dicom_status=result.status, reason=reason, note=result.note)
+        self._record_of(task, label, EventKind.FAILED, dicom_status=result.status, reason=reason, note=result.note)
         document: dict[str, object] = {
             **task.payload,
             "destination": task.lane,
             "reason": reason,
             "dicom_status": result.status,
         }
-        self.spool.refuse(path, document, name=f"{task.job}.{task.lane}")
-        return self._settled(task)
+        self.spool.refuse(path, document, name=".".join(filter(None, (task.job, task.lane, label))))
 
     def _settled(self, task: Task) -> Done:
         """The received file goes when no destination waits for its companion any more."""
-        if not self.spool.waiting_destinations(task.job):
+        if not self.spool.waiting_destinations(task.job, _labels(task)):
             self.spool.release(task.job)
         return Done()
 
@@ -205,6 +217,10 @@ class Worker:
     def _backoff_s(self, attempt: int) -> float:
         doublings = min(attempt - 1, 60)  # beyond that the float would overflow, and the maximum holds anyway
         return min(self.delivery.first_retry_s * 2.0**doublings, self.delivery.max_retry_s)
+
+    def _record_of(self, task: Task, label: str, kind: EventKind, **fields: Any) -> None:
+        """An event of one object of the job."""
+        self._record(task, kind, derived_sop_instance_uid=task.payload.get(_uid_key(label)), **fields)
 
     def _record(self, task: Task, kind: EventKind, **fields: Any) -> None:
         derived = task.payload.get("derived_sop_instance_uid")
@@ -217,3 +233,19 @@ class Worker:
             "model_digest": task.payload.get("model_digest", self.model.digest),
         }
         self.audit.record(AuditEvent(kind=kind, **(values | fields)))
+
+
+def _uid_key(label: str) -> str:
+    """Where the payload of a task names the SOP Instance UID of an output."""
+    return f"{DERIVED_UID}.{label}" if label else DERIVED_UID
+
+
+def _labels(task: Task) -> list[str]:
+    """The outputs of a job, from the payload of a task that delivers them; the companion first."""
+    return sorted(
+        key.removeprefix(DERIVED_UID).removeprefix(".") for key in task.payload if key.startswith(DERIVED_UID)
+    )
+
+
+def _save(ds: Dataset, stream: BinaryIO) -> None:
+    ds.save_as(stream, enforce_file_format=True)

@@ -24,7 +24,7 @@ from pacs_node.jobs.tasks import Again, Done, Handler, Task, Verdict
 __all__ = ["QUEUE_FILE", "Jobs", "count_jobs", "open_jobs"]
 
 QUEUE_FILE = "queue.sqlite"
-QUEUE = "tasks"
+QUEUE = "tasks"  # lanes of which one task runs at a time; others have a queue for their stage
 WORKFLOW = "attempt"
 # Pinned: DBOS leaves the workflows of any other version alone, and an upgrade of ours must finish what it finds.
 # A change of Task that an older row cannot be read with needs a new number and a migration.
@@ -48,8 +48,9 @@ class _LeftPending(BaseException):
 class Jobs:
     """The running queue of this process; DBOS is a singleton, so there is one at a time. Made by `open_jobs`."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], at_once: Mapping[str, int]) -> None:
         self._handlers = handlers
+        self._at_once = at_once
         self._running: set[str] = set()
         self._closing = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="jobs-sweeper", daemon=True)
@@ -57,9 +58,11 @@ class Jobs:
     def start(self) -> None:
         """Resume what a former process left, and begin to take tasks."""
         DBOS.launch()
-        DBOS.register_queue(
-            QUEUE, partition_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S, on_conflict="always_update"
-        )
+        lanes = {QUEUE: 1} | {_queue_of(stage): count for stage, count in self._at_once.items()}
+        for queue, count in lanes.items():
+            DBOS.register_queue(
+                queue, partition_concurrency=count, polling_interval_sec=POLLING_INTERVAL_S, on_conflict="always_update"
+            )
         self._sweeper.start()
 
     def enqueue(self, task: Task) -> bool:
@@ -126,7 +129,7 @@ class Jobs:
         document["first_tried_at"] = task.first_tried_at or time.time()
         options: EnqueueOptions = {
             "workflow_name": WORKFLOW,
-            "queue_name": QUEUE,
+            "queue_name": _queue_of(task.stage) if task.stage in self._at_once else QUEUE,
             "workflow_id": task.task_id,
             "workflow_id_reuse_policy": policy,
             "app_version": APPLICATION_VERSION,
@@ -145,20 +148,26 @@ class Jobs:
         while not self._closing.wait(SWEEP_INTERVAL_S):
             try:
                 rows = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-                orphans = {row.workflow_id for row in rows} - self._running
+                queues = {row.workflow_id: row.queue_name or QUEUE for row in rows}
+                orphans = queues.keys() - self._running
                 for task_id in orphans & suspects:
-                    DBOS.resume_workflow(task_id, queue_name=QUEUE)
+                    DBOS.resume_workflow(task_id, queue_name=queues[task_id])
                 suspects = orphans - suspects
             except Exception as error:  # noqa: BLE001 - a full disk now must not end the sweeping
                 log.warning("the queue cannot be swept: %s", type(error).__name__)
 
 
-def open_jobs(data_dir: Path, handlers: Mapping[str, Handler]) -> Jobs:
+def _queue_of(stage: str) -> str:
+    return f"{QUEUE}-{stage}"
+
+
+def open_jobs(data_dir: Path, handlers: Mapping[str, Handler], at_once: Mapping[str, int] | None = None) -> Jobs:
     """Prepare the queue in ``data_dir``; nothing runs before `Jobs.start`.
 
     Parameters
     ----------
     handlers : stage -> handler; a handler is idempotent and does not raise.
+    at_once : stage -> how many tasks of one of its lanes may run at the same time; 1 where a stage is not named.
 
     Raises
     ------
@@ -172,7 +181,7 @@ def open_jobs(data_dir: Path, handlers: Mapping[str, Handler]) -> Jobs:
         connection.close()
     except sqlite3.Error as error:
         raise ConfigError(f"{path} cannot be opened as the queue: {error}") from error
-    jobs = Jobs(handlers)
+    jobs = Jobs(handlers, at_once or {})
     provide_subsecond_time()
     config: DBOSConfig = {
         "name": "pacs-node",

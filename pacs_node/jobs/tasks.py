@@ -17,7 +17,8 @@ class Task:
     ----------
     job : the job's key, shared by all its tasks; hexadecimal digits or letters, no colon.
     stage : which handler does it.
-    lane : tasks of one lane run one after another, in the order they came (to the second); lanes are independent.
+    lane : tasks of one lane begin in the order they came (to the second), one after another unless `open_jobs` is told
+        otherwise for their stage; lanes are independent.
     payload : what the handler needs; plain JSON values.
     attempt : 1 for the first.
     first_tried_at : seconds since the epoch, when the first attempt was queued; 0 before it is.

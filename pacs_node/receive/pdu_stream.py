@@ -104,14 +104,14 @@ class PDUStream:
     def install(self, association_socket: AssociationSocket) -> None:
         association_socket.recv = self.recv  # type: ignore[method-assign]  # the one hook before bytes are believed
 
-    def recv(self, count: int) -> bytearray:
+    def recv(self, nr_bytes: int) -> bytearray:
         """What pynetdicom asks for: six bytes of a header, then as many as the header names."""
         if self._body is not None:
             body, self._body = self._body, None
             return body
         if self._has_body:
             self._has_body = False
-            return self._reader.read(count)
+            return self._reader.read(nr_bytes)
         try:
             return self._next_pdu()
         except _InvalidPDU:

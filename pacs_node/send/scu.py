@@ -13,10 +13,21 @@ from pynetdicom.association import Association
 
 from pacs_node.config import Peer
 from pacs_node.send.association import MAX_CONTEXTS, ContextKey, associate, close
-from pacs_node.send.store_status import StoreKind, StoreOutcome, Verdict, judge
+from pacs_node.send.store_status import ENDED_BY_PEER, StoreKind, StoreOutcome, Verdict, judge
 from pacs_node.send.transcode import Unconvertible, converted
 
-__all__ = ["StoreKind", "StoreOutcome", "echo", "find_files", "send_files", "store"]
+__all__ = [
+    "Instance",
+    "Line",
+    "StoreKind",
+    "StoreOutcome",
+    "batches",
+    "echo",
+    "find_files",
+    "identify",
+    "send_files",
+    "store",
+]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +44,7 @@ OnProgress = Callable[[StoreOutcome, int, int], None]  # outcome, files done, fi
 
 
 @dataclass(frozen=True, slots=True)
-class _Instance:
+class Instance:
     """One file and what has to be negotiated for it."""
 
     path: Path
@@ -48,7 +59,7 @@ class _Instance:
 
 
 @dataclass(slots=True)
-class _Line:
+class Line:
     """The association to one peer, opened when needed and never used again after it failed."""
 
     peer: Peer
@@ -58,10 +69,10 @@ class _Line:
     contexts: list[ContextKey]
     association: Association | None = None
     barren: int = 0
-    sent: int = 0
+    sent: int = 0  # over the present association
     verdict_for_all: Verdict | None = None
 
-    def deliver(self, instance: _Instance) -> StoreOutcome:
+    def deliver(self, instance: Instance) -> StoreOutcome:
         """Send one file; opens or re-opens the association."""
         if time.monotonic() >= self.deadline:
             return _outcome(instance, Verdict(StoreKind.RETRY, "no time left"))
@@ -71,19 +82,24 @@ class _Line:
             return _outcome(instance, self.verdict_for_all or Verdict(StoreKind.RETRY, "no association"))
         return self._send(instance, self.association)
 
+    def is_alive(self) -> bool:
+        """Whether there is an association, as far as we have heard."""
+        return self.association is not None and bool(self.association.is_established)
+
     def hang_up(self) -> None:
         if self.association is not None:
             close(self.association)
             self.association = None
 
     def _connect(self) -> None:
-        if self.association is not None and self.association.is_established:
+        if self.is_alive():
             return
         self.hang_up()
         wait_s = min(self.timeout_s, max(0.1, self.deadline - time.monotonic()))
         self.association, self.verdict_for_all = associate(self.peer, self.calling_ae, self.contexts, wait_s)
+        self.sent = 0
 
-    def _send(self, instance: _Instance, association: Association) -> StoreOutcome:
+    def _send(self, instance: Instance, association: Association) -> StoreOutcome:
         """Prepare the object for what the peer took and wait for its answer."""
         syntax = _agreed_syntax(association, instance)
         if syntax is None:
@@ -102,7 +118,7 @@ class _Line:
         self.sent += 1
         return self._answer(instance, association, ds)
 
-    def _answer(self, instance: _Instance, association: Association, ds: Dataset) -> StoreOutcome:
+    def _answer(self, instance: Instance, association: Association, ds: Dataset) -> StoreOutcome:
         """Send and judge; an association without an answer is dead, whatever it says about itself."""
         started = time.monotonic()
         try:
@@ -117,7 +133,7 @@ class _Line:
         self.hang_up()
         self.barren += 1
         timed_out = time.monotonic() - started >= float(association.dimse_timeout or 0)
-        verdict = Verdict(StoreKind.RETRY, "no answer in time" if timed_out else "the peer ended the association")
+        verdict = Verdict(StoreKind.RETRY, "no answer in time") if timed_out else ENDED_BY_PEER
         if self.barren >= MAX_BARREN_ASSOCIATIONS:
             self.verdict_for_all = verdict
         return _outcome(instance, verdict)
@@ -141,11 +157,11 @@ def store(
     StoreOutcome : one for each path, in order. Nothing that a peer or a file does is raised.
     """
     deadline = time.monotonic() + deadline_s
-    for contexts, batch in _batches([_identify(path) for path in paths]):
-        line = _Line(peer, calling_ae, timeout_s, deadline, contexts)
+    for contexts, batch in batches([identify(path) for path in paths]):
+        line = Line(peer, calling_ae, timeout_s, deadline, contexts)
         try:
             for entry in batch:
-                yield line.deliver(entry) if isinstance(entry, _Instance) else entry
+                yield line.deliver(entry) if isinstance(entry, Instance) else entry
         finally:
             line.hang_up()
 
@@ -195,7 +211,7 @@ def echo(peer: Peer, calling_ae: str, timeout_s: float) -> Verdict:
     return judge(int(answer.Status)) if "Status" in answer else Verdict(StoreKind.RETRY, "no answer in time")
 
 
-def _identify(path: Path) -> _Instance | StoreOutcome:
+def identify(path: Path) -> Instance | StoreOutcome:
     """What a file is, from its file meta information and SOP Class UID."""
     refused = Verdict(StoreKind.REFUSED, "not a DICOM file")
     try:
@@ -203,7 +219,7 @@ def _identify(path: Path) -> _Instance | StoreOutcome:
         sop_class_uid = str(ds.SOPClassUID)
         transfer_syntax_uid = str(ds.file_meta.TransferSyntaxUID)
         if sop_class_uid and transfer_syntax_uid and ds.SOPInstanceUID:
-            return _Instance(path, sop_class_uid, transfer_syntax_uid)
+            return Instance(path, sop_class_uid, transfer_syntax_uid)
         refused = Verdict(StoreKind.REFUSED, "SOP class, SOP instance or transfer syntax is not named in the file")
     except InvalidDicomError:
         pass
@@ -219,14 +235,14 @@ def _identify(path: Path) -> _Instance | StoreOutcome:
     return StoreOutcome(path, refused.kind, None, refused.note)
 
 
-def _batches(
-    entries: Iterable[_Instance | StoreOutcome],
-) -> Iterator[tuple[list[ContextKey], list[_Instance | StoreOutcome]]]:
+def batches(
+    entries: Iterable[Instance | StoreOutcome],
+) -> Iterator[tuple[list[ContextKey], list[Instance | StoreOutcome]]]:
     """Runs of entries whose contexts fit one association."""
     contexts: dict[ContextKey, None] = {}
-    batch: list[_Instance | StoreOutcome] = []
+    batch: list[Instance | StoreOutcome] = []
     for entry in entries:
-        wanted = dict.fromkeys(entry.contexts) if isinstance(entry, _Instance) else {}
+        wanted = dict.fromkeys(entry.contexts) if isinstance(entry, Instance) else {}
         if len(contexts | wanted) > MAX_CONTEXTS:
             yield list(contexts), batch
             contexts, batch = {}, []
@@ -236,7 +252,7 @@ def _batches(
         yield list(contexts), batch
 
 
-def _agreed_syntax(association: Association, instance: _Instance) -> UID | None:
+def _agreed_syntax(association: Association, instance: Instance) -> UID | None:
     """The best transfer syntax that the peer accepted for the SOP class."""
     accepted = {
         str(context.transfer_syntax[0])
@@ -252,5 +268,5 @@ def _load(path: Path, syntax: UID) -> Dataset:
     return ds if ds.file_meta.TransferSyntaxUID == syntax else converted(ds, syntax)
 
 
-def _outcome(instance: _Instance, verdict: Verdict, status: int | None = None) -> StoreOutcome:
+def _outcome(instance: Instance, verdict: Verdict, status: int | None = None) -> StoreOutcome:
     return StoreOutcome(instance.path, verdict.kind, status, verdict.note)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["StoreKind", "StoreOutcome", "Verdict", "judge"]
+__all__ = ["ENDED_BY_PEER", "StoreKind", "StoreOutcome", "Verdict", "judge"]
 
 
 class StoreKind(StrEnum):
@@ -47,6 +47,7 @@ class Verdict:
     note: str
 
 
+ENDED_BY_PEER = Verdict(StoreKind.RETRY, "the peer ended the association")
 _KNOWN = {
     0x0000: Verdict(StoreKind.DELIVERED, ""),
     # Asked for the second time after an answer got lost: it is there (PS3.7 Annex C).

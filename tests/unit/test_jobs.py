@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 
 from pacs_node.errors import Retriable
 from pacs_node.jobs import QUEUE_FILE, Again, Done, Handler, Jobs, Task, count_jobs, durable, open_jobs
@@ -19,8 +20,8 @@ PATIENCE_S = 60.0  # a bound for a machine under load, not an expectation
 
 
 @contextmanager
-def running(folder: Path, **handlers: Handler) -> Iterator[Jobs]:
-    jobs = open_jobs(folder, handlers)
+def running(folder: Path, at_once: dict[str, int] | None = None, **handlers: Handler) -> Iterator[Jobs]:
+    jobs = open_jobs(folder, handlers, at_once)
     jobs.start()
     try:
         yield jobs
@@ -253,3 +254,62 @@ def test_a_task_killed_inside_its_handler_is_finished_by_the_next_process(tmp_pa
     assert subprocess.run(command, check=False, timeout=PATIENCE_S).returncode == 0
     assert (tmp_path / "runs").read_text().split() == ["start", "start", "end"]
     assert count_jobs(tmp_path) == {}
+
+
+def test_several_tasks_of_one_lane_run_at_the_same_time_where_their_stage_may_and_no_more_than_that(
+    tmp_path: Path,
+) -> None:
+    together = threading.Barrier(3)
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def handle(_task: Task) -> Done:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        together.wait(PATIENCE_S)  # only three that run at the same time get past it
+        with lock:
+            now[0] -= 1
+        return Done()
+
+    with running(tmp_path, at_once={"stage": 3}, stage=handle) as jobs:
+        for number in range(6):
+            jobs.enqueue(Task(f"j{number}", "stage", "x"))
+        wait_until(lambda: not jobs.is_unfinished("j"))
+    assert most == [3]
+    assert count_jobs(tmp_path) == {}
+
+
+def test_a_bad_task_does_not_hold_the_others_of_its_lane(tmp_path: Path) -> None:
+    release = threading.Event()
+    seen: list[str] = []
+
+    def handle(task: Task) -> Done:
+        if task.job == "slow":
+            release.wait(PATIENCE_S)
+        seen.append(task.job)
+        return Done()
+
+    with running(tmp_path, at_once={"stage": 2}, stage=handle) as jobs:
+        for job in ("slow", "b", "c", "d"):
+            jobs.enqueue(Task(job, "stage", "x"))
+        wait_until(lambda: len(seen) == 3)
+        release.set()
+        wait_until(lambda: not jobs.is_unfinished("slow"))
+    assert sorted(seen[:3]) == ["b", "c", "d"]
+
+
+def test_tasks_of_a_version_that_had_one_queue_for_all_stages_are_finished(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def handle(task: Task) -> Done:
+        seen.append(task.job)
+        return Done()
+
+    before = open_jobs(tmp_path, {"stage": handle})
+    DBOS.launch()  # not started: nothing takes the task
+    assert before.enqueue(Task("old", "stage", "x"))
+    before.close(5)
+    with running(tmp_path, at_once={"stage": 2}, stage=handle) as jobs:
+        assert not jobs.enqueue(Task("old", "stage", "x"))
+        jobs.enqueue(Task("new", "stage", "x"))
+        wait_until(lambda: sorted(seen) == ["new", "old"])

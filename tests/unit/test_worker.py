@@ -1,7 +1,7 @@
 """The worker turns errors into states, repeats what may be repeated, and lets no job hold another."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,15 @@ class Bench:
         }
         self.worker = Worker(**(arguments | parts))
 
-    def send(self, path: Path, destination: str) -> SendResult:
-        self.sent.append((destination, path.read_bytes()))
-        answer = self.answers.pop(0) if self.answers else SendResult(SendOutcome.DELIVERED, 0x0000)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def send(self, paths: Sequence[Path], destination: str) -> list[SendResult]:
+        results = []
+        for path in paths:
+            self.sent.append((destination, path.read_bytes()))
+            answer = self.answers.pop(0) if self.answers else SendResult(SendOutcome.DELIVERED, 0x0000)
+            if isinstance(answer, Exception):
+                raise answer
+            results.append(answer)
+        return results
 
     def processed(self) -> tuple[Task, ...]:
         verdict = self.worker.process(PROCESS_TASK)
@@ -227,3 +230,45 @@ def test_a_send_whose_record_failed_is_sent_again_unchanged(tmp_path: Path, monk
     assert bench.worker.deliver(task) == Done()
     first, second = bench.sent
     assert first == second
+
+
+def three_outputs(_path: Path) -> tuple[dict[str, Dataset], Inference]:
+    return {"": radiograph(0, size=32), "bone": radiograph(1, size=32), "ko": radiograph(2, size=32)}, INFERENCE
+
+
+def test_all_outputs_of_a_job_are_sent_together_and_each_is_recorded_under_its_uid(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, make=three_outputs)
+    first, second = bench.processed()
+    assert sorted(path.name for path in (tmp_path / "outbox" / "a").iterdir()) == [
+        f"{JOB}.bone.dcm",
+        f"{JOB}.dcm",
+        f"{JOB}.ko.dcm",
+    ]
+    assert bench.worker.deliver(first) == Done()
+    uids = [str(radiograph(seed, size=32).SOPInstanceUID) for seed in range(3)]
+    assert [event.derived_sop_instance_uid for event in bench.events(EventKind.DERIVED)] == uids
+    assert [event.derived_sop_instance_uid for event in bench.events(EventKind.DELIVERED)] == uids
+    assert bench.received.exists()  # b has nothing yet
+    assert bench.worker.deliver(second) == Done()
+    assert list((tmp_path / "outbox").glob("*/*")) == []
+    assert not bench.received.exists()
+
+
+def test_when_one_output_has_to_wait_all_of_them_are_sent_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, make=three_outputs)
+    task, _ = bench.processed()
+    bench.answers = [SendResult(SendOutcome.DELIVERED, 0), SendResult(SendOutcome.RETRY, 0xA700)]
+    assert bench.worker.deliver(task) == Again(5.0)
+    assert bench.events(EventKind.DELIVERED) == []
+    assert bench.worker.deliver(task.next_attempt()) == Done()
+    assert bench.sent[:3] == bench.sent[3:]
+    assert len(bench.events(EventKind.DELIVERED)) == 3
+
+
+def test_a_refused_output_goes_to_quarantine_and_the_others_are_delivered(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, make=three_outputs)
+    task, _ = bench.processed()
+    bench.answers = [SendResult(SendOutcome.DELIVERED, 0), SendResult(SendOutcome.REFUSED, 0xC000)]
+    assert bench.worker.deliver(task) == Done()
+    assert len(bench.events(EventKind.DELIVERED)) == 2
+    assert [path.name for path in bench.spool.refused(JOB)] == [f"{JOB}.a.bone.dcm", f"{JOB}.a.bone.json"]
