@@ -7,6 +7,8 @@ import typer
 
 __all__ = ["bench"]
 
+TRAFFIC = "Traffic: the node among real peers, in place of the rest"
+
 
 def bench(
     image: Annotated[
@@ -42,7 +44,54 @@ def bench(
         Path | None,
         typer.Option("--config", "-c", help="Settings; else ./config.toml, else the packaged one.", show_default=False),
     ] = None,
+    soak: Annotated[
+        int | None,
+        typer.Option(
+            "--soak",
+            min=1,
+            metavar="N",
+            rich_help_panel=TRAFFIC,
+            help="Send N mixed images through Orthanc and the node.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            rich_help_panel=TRAFFIC,
+            help="Folder of radiographs, DICOM or pictures, to send.",
+            show_default="simulated ones",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, rich_help_panel=TRAFFIC, help="Samples of each row of --ingest.")
+    ] = 5,
+    in_flight: Annotated[
+        int,
+        typer.Option(
+            "--in-flight",
+            min=1,
+            rich_help_panel=TRAFFIC,
+            help="Images of --soak on their way at a time; bounds the disk.",
+        ),
+    ] = 48,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", rich_help_panel=TRAFFIC, help="Folder for soak.csv and soak.svg, memory over time."
+        ),
+    ] = None,
     *,
+    ingest: Annotated[
+        bool,
+        typer.Option(
+            "--ingest", rich_help_panel=TRAFFIC, help="C-STORE images/s beside Orthanc and DCMTK, where installed."
+        ),
+    ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", rich_help_panel=TRAFFIC, help="Let the archive of --soak keep everything to the end."),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out the published network and torch.compile: they take minutes.")
     ] = False,
@@ -54,7 +103,19 @@ def bench(
 
     Stages are those of the service's own code. The rows that need torch run in processes of their own; without torch
     they say so. Best on a machine that does nothing else: a busy one is warned of.
+
+    --ingest and --soak start a node, and Orthanc and DCMTK where they are installed, in temporary folders on free ports
+    of this machine. --soak ends with exit code 1 when a companion is missing or a file is left.
     """
+    if ingest or soak is not None:
+        from pacs_node.commands.bench_traffic import Results, SoakOrder, run_ingest, run_soak
+
+        to = Results(results, markdown)
+        if soak is None:
+            raise typer.Exit(run_ingest(rounds, images, to))
+        if ingest:
+            raise typer.BadParameter("--ingest and --soak are two runs: give one of them")
+        raise typer.Exit(run_soak(SoakOrder(soak, images, in_flight, keep, out), to))
     from pacs_node.commands.bench import Order, run
 
     order = Order(image, bundle, device, threads, repeat, batches, quick, sizes, config)

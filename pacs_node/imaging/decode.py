@@ -9,6 +9,7 @@ unused bits of compressed pixels alone.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,13 +149,13 @@ def _decoder(ds: Dataset) -> Decoder:
 
 
 def _decode(ds: Dataset, decoder: Decoder) -> NDArray[np.generic] | None:
+    # the unused bits are ours to drop, and a native frame need not be copied for it
+    options: Any = {"correct_unused_bits": False, "view_only": True}
     plugins = [""] if decoder.is_native else [name for name in _PLUGINS if name in decoder.available_plugins]
     for plugin in plugins:
         try:
-            # raw: no colour conversion; the unused bits are ours to drop; view_only: a native frame is not copied
-            return decoder.as_array(  # type: ignore[return-value]
-                ds, index=0, raw=True, view_only=True, decoding_plugin=plugin, correct_unused_bits=False
-            )[0]
+            # raw: no colour conversion
+            return decoder.as_array(ds, index=0, raw=True, decoding_plugin=plugin, **options)[0]
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001, S112 - whatever a decoder raises; a panic in Rust is no Exception
