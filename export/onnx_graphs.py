@@ -3,55 +3,69 @@
 import logging
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from export.half import in_half
+from export.runtime_layers import for_runtime
 from model.autoencoder import Autoencoder
-from model.bundle import Role
+from model.bundle import ModelSpec, Role
 from model.denoiser import Denoiser
 from model.refiner import Refiner
+from model.sampler import Given, Recipe, walk
+from model.schedule import timesteps
 
-__all__ = ["OPSET", "GraphFacts", "to_graphs"]
+__all__ = ["FUSED_MOST_STEPS", "OPSET", "Traced", "can_fuse", "to_graphs"]
 
 OPSET = 20
 MAX_BATCH = 64
 SAMPLE_BATCH = 2  # torch would take a batch of 1 for a constant
+FUSED_MOST_STEPS = 8  # each step is the whole denoiser once more, in the file and when the runtime plans
 
 
 @dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """What a graph says about itself, for whoever finds the file alone."""
+class Traced:
+    """The modules as they are traced: rewritten for the runtime, in float32 or float16."""
 
-    bundle: str
-    version: str
-    licence: str
+    autoencoder: Autoencoder
+    denoiser: Denoiser
+    refiner: Refiner | None
+
+    @classmethod
+    def of(cls, modules: dict[str, nn.Module], *, half: bool) -> "Traced":
+        """Rewrite the modules, given under the names of their weights; they are not changed."""
+        rewritten: dict[str, Any] = {
+            name: (in_half if half else for_runtime)(module).eval() for name, module in modules.items()
+        }
+        return cls(rewritten["autoencoder"], rewritten["denoiser"], rewritten.get("refiner"))
 
 
 class _Encoder(nn.Module):
-    def __init__(self, autoencoder: Autoencoder) -> None:
+    def __init__(self, traced: Traced) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
+        self.autoencoder = traced.autoencoder
 
     def forward(self, image: Tensor) -> Tensor:
         return self.autoencoder.encode(image)
 
 
 class _Decoder(nn.Module):
-    def __init__(self, autoencoder: Autoencoder) -> None:
+    def __init__(self, traced: Traced) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
+        self.autoencoder = traced.autoencoder
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.autoencoder.decode(latents)
 
 
 class _Denoiser(nn.Module):
-    def __init__(self, denoiser: Denoiser) -> None:
+    def __init__(self, traced: Traced) -> None:
         super().__init__()
-        self.denoiser = denoiser
+        self.denoiser = traced.denoiser
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         prediction: Tensor = self.denoiser(x_t, t, condition)
@@ -68,50 +82,76 @@ class _Refiner(nn.Module):
         return refined
 
 
-def to_graphs(
-    autoencoder: Autoencoder, denoiser: Denoiser, refiner: Refiner | None, grid: int, facts: GraphFacts
-) -> dict[Role, onnx.ModelProto]:
-    """Export encoder, denoiser, decoder and, where there is one, refiner with dynamic batch, rows and columns.
+class _Fused(nn.Module):
+    """What the bundle's recipe makes of an image, with the one sampler unrolled."""
+
+    def __init__(self, traced: Traced, spec: ModelSpec) -> None:
+        super().__init__()
+        self.autoencoder, self.denoiser = traced.autoencoder, traced.denoiser
+        self.recipe, self.times = Recipe.of(spec), timesteps(spec.steps)
+
+    def forward(self, image: Tensor, noise: Tensor) -> Tensor:
+        condition = self.autoencoder.encode(image)
+
+        def predict(x_t: Tensor, t: float) -> Tensor:
+            # One time for the whole batch: so the runtime knows all that follows from it before the first image.
+            prediction: Tensor = self.denoiser(x_t, torch.full((1,), t), condition)
+            return prediction
+
+        start = self.recipe.process.start(condition, lambda: noise)
+        soft = walk(predict, start, self.times, self.recipe, Given(condition))
+        return self.autoencoder.decode(condition) - self.autoencoder.decode(soft)
+
+
+def can_fuse(spec: ModelSpec) -> bool:
+    """Whether the whole way is one graph: few steps, no noise on the way, nothing that is looked up in the data."""
+    return spec.draws_once and spec.steps <= FUSED_MOST_STEPS and spec.clipping.kind != "dynamic_thresholding"
+
+
+def to_graphs(modules: dict[str, nn.Module], spec: ModelSpec, *, half: bool = False) -> dict[Role, onnx.ModelProto]:
+    """Export every graph that ``spec.graphs`` names, or with ``half`` every one of ``spec.half_graphs``.
 
     Parameters
     ----------
-    autoencoder, denoiser : modules on the CPU in evaluation mode; initializers keep the names of their tensors
-        (`autoencoder.*`, `denoiser.*`) where the exporter does not fold them.
-    refiner : the same (`refiner.*`), or None.
-    grid : rows = columns of the model's input, px.
-    facts : written into the metadata of each graph.
+    modules : `autoencoder`, `denoiser` and perhaps `refiner`, on the CPU, in evaluation mode; not changed.
+    spec : whose ``grid`` is traced, and with ``shapes="fixed"`` baked in; the batch is free in both. Its recipe is what
+        `fused` holds.
+    half : compute in float16; inputs and outputs stay float32.
 
     Returns
     -------
-    One proto for each role; inputs `image` / `x_t`, `t`, `condition` / `latents` / `image`, `layer`; outputs
-    `latents` / `prediction` / `image` / `refined`.
+    One proto for each role; inputs `image` / `x_t`, `t`, `condition` / `latents` / `image`, `layer` / `image`, `noise`;
+    outputs `latents` / `prediction` / `image` / `refined` / `layer`.
     """
-    image = torch.zeros(SAMPLE_BATCH, 1, grid, grid)
-    with torch.inference_mode():
-        latents = autoencoder.encode(image)
-    t = torch.linspace(0.25, 0.75, SAMPLE_BATCH)
-    batch = Dim("batch", min=1, max=MAX_BATCH)
-    plane = {0: batch, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
-    graphs: dict[Role, onnx.ModelProto] = {
-        "encoder": _export(_Encoder(autoencoder), {"image": image}, "latents", {"image": plane}),
-        "denoiser": _export(
-            _Denoiser(denoiser),
-            {"x_t": latents, "t": t, "condition": latents.clone()},
-            "prediction",
-            {"x_t": plane, "t": {0: batch}, "condition": plane},
-        ),
-        "decoder": _export(_Decoder(autoencoder), {"latents": latents}, "image", {"latents": plane}),
+    traced = Traced.of(modules, half=half)
+    image = torch.zeros(SAMPLE_BATCH, 1, spec.grid, spec.grid)
+    side = spec.grid // spec.downsampling
+    latents = torch.zeros(SAMPLE_BATCH, spec.latent_channels, side, side)
+    step = {"x_t": latents, "t": torch.linspace(0.25, 0.75, SAMPLE_BATCH), "condition": latents.clone()}
+    sources: dict[Role, tuple[nn.Module, dict[str, Tensor], str]] = {
+        "encoder": (_Encoder(traced), {"image": image}, "latents"),
+        "denoiser": (_Denoiser(traced), step, "prediction"),
+        "decoder": (_Decoder(traced), {"latents": latents}, "image"),
     }
-    if refiner is not None:
-        shapes: dict[str, object] = {"image": plane, "layer": plane}
-        graphs["refiner"] = _export(_Refiner(refiner), {"image": image, "layer": image.clone()}, "refined", shapes)
+    if traced.refiner is not None:
+        sources["refiner"] = (_Refiner(traced.refiner), {"image": image, "layer": image.clone()}, "refined")
+    if "fused" in spec.graphs:
+        sources["fused"] = (_Fused(traced, spec), {"image": image, "noise": latents}, "layer")
+    graphs = {role: _export(*source, spec) for role, source in sources.items()}
     for role, proto in graphs.items():
-        _describe(proto, role, facts)
+        _describe(proto, role, spec, half=half)
     return graphs
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, shapes: dict[str, object]) -> onnx.ModelProto:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+def _shapes(inputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, dict[int, object]]:
+    batch: dict[int, object] = {0: Dim("batch", min=1, max=MAX_BATCH)}
+    plane = batch | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if spec.shapes == "dynamic" else {})
+    return {name: plane if tensor.ndim == 4 else batch for name, tensor in inputs.items()}
+
+
+def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, spec: ModelSpec) -> onnx.ModelProto:
+    for chatty in ("torch.onnx", "onnxscript"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
         program = torch.onnx.export(
@@ -121,7 +161,7 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, shapes: d
             output_names=[output],
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=shapes,
+            dynamic_shapes=_shapes(inputs, spec),
             verbose=False,
         )
     if program is None:
@@ -131,7 +171,7 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, shapes: d
     return proto
 
 
-def _describe(proto: onnx.ModelProto, role: Role, facts: GraphFacts) -> None:
+def _describe(proto: onnx.ModelProto, role: Role, spec: ModelSpec, *, half: bool) -> None:
     """Drop the exporter's notes (stack traces with the paths of this machine), then add ours."""
     graph = proto.graph
     for noted in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -139,8 +179,9 @@ def _describe(proto: onnx.ModelProto, role: Role, facts: GraphFacts) -> None:
         noted.doc_string = ""
     del graph.value_info[:]  # shapes of inner values: the runtime infers them
     graph.name = role
-    proto.doc_string = f"{facts.bundle} {facts.version}, {role}; {facts.licence}"
-    onnx.helper.set_model_props(
-        proto,
-        {"role": role, "bundle": facts.bundle, "version": facts.version, "licence": facts.licence},
-    )
+    proto.doc_string = f"{spec.name} {spec.version}, {role}; {spec.licence}"
+    facts = {"role": role, "bundle": spec.name, "version": spec.version, "licence": spec.licence}
+    facts |= {"grid": str(spec.grid), "shapes": spec.shapes, "computes_in": "float16" if half else "float32"}
+    if role == "fused":
+        facts["recipe"] = f"{spec.process} {spec.prediction}, {spec.sampler}, {spec.steps} steps"
+    onnx.helper.set_model_props(proto, facts)

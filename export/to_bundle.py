@@ -10,14 +10,14 @@ from typing import Any
 from torch import nn
 
 from export.folder import appearing_folder
-from export.onnx_graphs import GraphFacts, to_graphs
-from export.parity import Bounds, Parity, measure, require, runtime_bounds, storage_bounds
+from export.onnx_graphs import can_fuse, to_graphs
+from export.parity import Bounds, Parity, half_bounds, measure, require, runtime_bounds, storage_bounds
 from export.weights import index_weights, round_weights, share_weights, write_weights
 from model.autoencoder import Autoencoder
 from model.bundle import ROLES, Bundle, BundleError, FileSpec, ModelSpec, Role, open_bundle, validate_spec, write_bundle
 from model.denoiser import Denoiser
 from model.refiner import Refiner
-from pacs_node.config import Device
+from pacs_node.config import Device, ModelSettings, Precision
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle
 from pacs_node.engine.ort_engine import OrtEngine
@@ -29,8 +29,6 @@ __all__ = ["Network", "Report", "export_network", "merged", "reexport_bundle"]
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
-GRAPHS: dict[Role, str] = {role: f"{role}.onnx" for role in ROLES}
-REFINER = "refiner.onnx"
 
 Report = Callable[[str, Parity], None]
 
@@ -48,14 +46,6 @@ class Network:
         found: dict[str, nn.Module] = {"autoencoder": self.autoencoder, "denoiser": self.denoiser}
         return found if self.refiner is None else found | {"refiner": self.refiner}
 
-    def graphs(self) -> dict[Role, str]:
-        """File name of each graph."""
-        return GRAPHS if self.refiner is None else GRAPHS | {"refiner": REFINER}
-
-    def files(self) -> list[str]:
-        """Every file of the bundle but `bundle.json`."""
-        return [WEIGHTS, *self.graphs().values()]
-
 
 def export_network(
     network: Network,
@@ -72,7 +62,8 @@ def export_network(
     network : not changed.
     out : the folder; it appears whole or not at all, in place of an older bundle.
     facts : the keys of ModelSpec that the modules do not know: name, version, grid, steps, clipping, training, ...;
-        ``precision`` is how the weights are stored, computation is in float32 either way.
+        ``precision`` is how the weights are stored; ``fp16`` adds graphs that compute in float16, ``shapes="fixed"``
+        bakes the grid into all of them.
     force : replace a folder that holds other files (they are kept beside it).
     report : is told each parity that was measured, with a name.
 
@@ -118,7 +109,7 @@ def reexport_bundle(
     """
     bundle = load_bundle(source)
     network = Network(*rebuild(bundle))
-    facts = merged(bundle.spec.model_dump(exclude={*_derived(network), "files"}), changes)
+    facts = merged(bundle.spec.model_dump(exclude={*_derived(network), "graphs", "half_graphs", "files"}), changes)
     return export_network(network, out, facts, force=force, report=report)
 
 
@@ -133,11 +124,20 @@ def merged(facts: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _plan(network: Network, facts: dict[str, Any]) -> ModelSpec:
     """What the bundle will say, checked before the long work; digests are still blank."""
-    blank = {name: FileSpec(sha256="0" * 64, bytes=0) for name in network.files()}
+    roles: list[Role] = [*ROLES] if network.refiner is None else [*ROLES, "refiner"]
     try:
-        return validate_spec(facts | _derived(network) | {"files": blank})
+        plain = _blank(facts | _derived(network), roles)
+        return _blank(facts | _derived(network), [*roles, "fused"]) if can_fuse(plain) else plain
     except BundleError as error:
         raise ConfigError(str(error)) from error
+
+
+def _blank(facts: dict[str, Any], roles: list[Role]) -> ModelSpec:
+    """The description of a bundle with these graphs, each with a twin in half precision where weights are stored so."""
+    graphs = {role: f"{role}.onnx" for role in roles}
+    halves = {role: f"{role}.half.onnx" for role in roles} if facts.get("precision") == "fp16" else {}
+    files = {name: FileSpec(sha256="0" * 64, bytes=0) for name in (WEIGHTS, *graphs.values(), *halves.values())}
+    return validate_spec(facts | {"graphs": graphs, "half_graphs": halves, "files": files})
 
 
 def _derived(network: Network) -> dict[str, Any]:
@@ -148,40 +148,49 @@ def _derived(network: Network) -> dict[str, Any]:
         "prediction": network.denoiser.config.prediction,
         "network": {name: asdict(module.config) for name, module in network.modules().items()},  # type: ignore[call-overload]
         "weights": WEIGHTS,
-        "graphs": network.graphs(),
     }
 
 
 def _write(network: Network, folder: Path, spec: ModelSpec) -> Bundle:
     write_weights(folder / WEIGHTS, network.modules(), spec.precision)
     index = index_weights(folder / WEIGHTS)
-    names = GraphFacts(spec.name, spec.version, spec.licence)
-    protos = to_graphs(network.autoencoder, network.denoiser, network.refiner, spec.grid, names)
-    for role, proto in protos.items():
-        share_weights(proto, index, WEIGHTS)
-        (folder / spec.graphs[role]).write_bytes(proto.SerializeToString(deterministic=True))
-    return write_bundle(folder, spec.model_dump(exclude={"files"}), network.files())
+    for half, names in ((False, spec.graphs), (True, spec.half_graphs)):
+        protos = to_graphs(network.modules(), spec, half=half) if names else {}
+        for role, proto in protos.items():
+            share_weights(proto, index, WEIGHTS)
+            (folder / names[role]).write_bytes(proto.SerializeToString(deterministic=True))
+    return write_bundle(folder, spec.model_dump(exclude={"files"}), list(spec.files))
 
 
 def _check(bundle: Bundle, trained: Network, rounded: Network, report: Report) -> None:
-    """Trained modules against stored ones, stored ones against both engines that a user can open."""
+    """Trained modules against stored ones, stored ones against all that a user can open."""
     quantised = trained.autoencoder.quantizer is not None
+    reference = _in_torch(bundle.spec, rounded)
+
+    def check(what: str, one: Engine, other: Engine, bounds: Bounds) -> None:
+        parity = measure(one, other)
+        report(what, parity)
+        require(parity, bounds, what)
+
     runtime = runtime_bounds(quantised=quantised)
-    reference = TorchEngine(bundle.spec, rounded.autoencoder, rounded.denoiser, rounded.refiner)
-    with OrtEngine(bundle, Device.CPU) as service:
-        comparisons: list[tuple[str, Engine, Engine, Bounds]] = [
-            ("ONNX Runtime against torch", reference, service, runtime),
-            ("torch rebuilt from the bundle", reference, TorchEngine.open(bundle, Device.CPU), runtime),
-        ]
-        if bundle.spec.precision != "fp32":
-            before = TorchEngine(bundle.spec, trained.autoencoder, trained.denoiser, trained.refiner)
-            comparisons.append(
-                (f"{bundle.spec.precision} storage", before, reference, storage_bounds(quantised=quantised))
-            )
-        for what, one, other, bounds in comparisons:
-            parity = measure(one, other)
-            report(what, parity)
-            require(parity, bounds, what)
+    with _in_runtime(bundle, Precision.FP32) as service:
+        check("ONNX Runtime against torch", reference, service, runtime)
+    check("torch rebuilt from the bundle", reference, TorchEngine.open(bundle, Device.CPU), runtime)
+    if bundle.spec.precision != "fp32":
+        storage = storage_bounds(quantised=quantised)
+        check(f"{bundle.spec.precision} storage", _in_torch(bundle.spec, trained), reference, storage)
+    if bundle.spec.half_graphs:
+        with _in_runtime(bundle, Precision.FP16) as service:
+            check("float16 graphs against torch", reference, service, half_bounds(quantised=quantised))
+
+
+def _in_torch(spec: ModelSpec, network: Network) -> TorchEngine:
+    return TorchEngine(spec, network.autoencoder, network.denoiser, network.refiner)
+
+
+def _in_runtime(bundle: Bundle, precision: Precision) -> OrtEngine:
+    settings = ModelSettings(device=Device.CPU, precision=precision)
+    return OrtEngine(bundle, settings=settings, warm=False)
 
 
 def _log_parity(what: str, parity: Parity) -> None:

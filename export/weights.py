@@ -83,38 +83,48 @@ def index_weights(path: Path) -> dict[str, SharedTensor]:
 
 
 def share_weights(proto: onnx.ModelProto, index: dict[str, SharedTensor], location: str) -> int:
-    """Let the float32 initializers of ``proto`` that equal a stored tensor point into the file ``location``.
+    """Let the floating-point initializers of ``proto`` that equal a stored tensor point into the file ``location``.
 
-    A tensor stored in half precision is followed by a Cast to float32, which the runtime folds when it loads. What the
-    exporter made up or changed has no equal and stays inside the graph.
+    A tensor stored in another precision than the graph asks for is followed by a Cast, which the runtime folds when it
+    loads. What the exporter made up or changed has no equal and stays inside the graph.
 
     Returns
     -------
-    Bytes of float32 initializers that stayed inside.
+    Bytes of floating-point initializers that stayed inside.
     """
     graph, inside, casts = proto.graph, 0, []
     for initializer in graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT:
+        if initializer.data_type not in ONNX_TYPES.values():
             continue
-        values = numpy_helper.to_array(initializer)
-        shared = index.get(_fingerprint(values)) if values.nbytes >= SHARED_FROM_BYTES else None
-        if shared is None:
+        values, asked = numpy_helper.to_array(initializer), initializer.data_type
+        large = values.nbytes >= SHARED_FROM_BYTES
+        shared = index.get(_fingerprint(values)) if large else None
+        if shared is not None:
+            _point(initializer, shared, location)
+        else:
             inside += values.nbytes
-            continue
-        if shared.onnx_type != TensorProto.FLOAT:
-            casts.append(_cast(initializer))
-        _point(initializer, shared, location)
+            if large:
+                _shrink(initializer, values)
+        if initializer.data_type != asked:
+            casts.append(_cast(initializer, asked))
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     return inside
 
 
-def _cast(initializer: TensorProto) -> onnx.NodeProto:
-    """Rename the initializer and return the node that gives its float32 values under the old name."""
+def _shrink(initializer: TensorProto, values: NDArray[np.floating]) -> None:
+    """Store a constant in half precision where that loses nothing, as of kernels that only move numbers."""
+    half = values.astype(np.float16)
+    if np.array_equal(half, values):
+        initializer.CopyFrom(numpy_helper.from_array(half, initializer.name))
+
+
+def _cast(initializer: TensorProto, asked: int) -> onnx.NodeProto:
+    """Rename the initializer and return the node that gives its values under the old name in the type asked for."""
     name = initializer.name
     initializer.name = f"{name}.stored"
-    return onnx.helper.make_node("Cast", [initializer.name], [name], name=f"{name}.cast", to=TensorProto.FLOAT)
+    return onnx.helper.make_node("Cast", [initializer.name], [name], name=f"{name}.cast", to=asked)
 
 
 def _point(initializer: TensorProto, shared: SharedTensor, location: str) -> None:

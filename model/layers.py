@@ -16,6 +16,7 @@ __all__ = [
     "Upsample",
     "conv",
     "group_norm",
+    "resize_channels",
     "zero_conv",
 ]
 
@@ -41,7 +42,7 @@ def group_norm(channels: int, groups: int = GROUPS) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(groups, channels), channels)
 
 
-def _resize_channels(x: Tensor, outputs: int) -> Tensor:
+def resize_channels(x: Tensor, outputs: int) -> Tensor:
     """Average or repeat neighbouring channels until ``outputs`` are left: a shortcut without weights (DC-AE, 3.1)."""
     inputs = x.shape[1]
     if inputs == outputs:
@@ -80,7 +81,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / 2, W / 2)."""
-        shortcut = _resize_channels(functional.pixel_unshuffle(x, 2), self.outputs)
+        shortcut = resize_channels(functional.pixel_unshuffle(x, 2), self.outputs)
         return functional.pixel_unshuffle(self.conv(x), 2) + shortcut
 
 
@@ -94,7 +95,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, 2 * H, 2 * W)."""
-        shortcut = _resize_channels(x, self.outputs * 4)
+        shortcut = resize_channels(x, self.outputs * 4)
         return functional.pixel_shuffle(self.conv(x) + shortcut, 2)
 
 

@@ -45,6 +45,7 @@ class Refiner(nn.Module):
         super().__init__()
         self.config = config
         widths, pixels = config.channels, config.patch**2
+        self.unshuffle = nn.PixelUnshuffle(config.patch)
         self.stem = conv(2 * pixels, widths[0])
         self.down = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
@@ -70,7 +71,7 @@ class Refiner(nn.Module):
         -------
         (B, 1, H, W) the bone layer, refined.
         """
-        x = self.stem(functional.pixel_unshuffle(torch.cat([image, layer], dim=1), self.config.patch))
+        x = self.stem(self.unshuffle(torch.cat([image, layer], dim=1)))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.down):
             x = blocks(x)

@@ -150,13 +150,23 @@ def audit(
 @app.command(
     "export-onnx",
     epilog=f"{EXAMPLES}pacs-node export-onnx --checkpoint runs/first -o my-bundle\n\n"
-    "pacs-node export-onnx --bundle default -o smaller --precision fp16",
+    "pacs-node export-onnx --bundle default -o smaller --precision fp16\n\n"
+    "pacs-node export-onnx --bundle default -o for-cuda-graphs --fixed",
 )
 def export_onnx(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder of a training run.")] = None,
     bundle: Annotated[str | None, typer.Option("--bundle", help='A bundle to export anew, or "default".')] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="How weights are stored: fp32 or fp16.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="How weights are stored: fp32, or fp16, with graphs that compute in it too."),
+    ] = None,
+    fixed: Annotated[
+        bool | None,
+        typer.Option(
+            "--fixed/--dynamic", help="Graphs for the grid only, or for images of any size.", show_default=False
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the model; else the source's.")] = None,
     model_version: Annotated[str | None, typer.Option("--model-version", help="Its version.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, max=1000, help="Network evaluations.")] = None,
@@ -170,10 +180,14 @@ def export_onnx(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle."""
+    """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle.
+
+    The graphs have to compute what the trained modules compute, else nothing is written and the exit code is 3.
+    """
     from pacs_node.commands.export_onnx import Source, parse_settings, run
 
     facts = {"precision": precision, "name": name, "version": model_version, "steps": steps}
+    facts |= {"shapes": None if fixed is None else "fixed" if fixed else "dynamic"}
     facts |= parse_settings(settings or [])
     _leave(run(output, Source(checkpoint, bundle), facts, force=force, as_json=json))
 

@@ -55,18 +55,21 @@ def run(output: Path, source: Source, facts: dict[str, Any], *, force: bool, as_
         say(f"{what}: {parity}")
 
     made = source.export(output, changes, report, force=force)
-    written = {
+    written: dict[str, Any] = {
         "bundle": str(made.folder),
         "name": f"{made.spec.name} {made.spec.version}",
         "digest": made.digest,
         "bytes": sum(file.bytes for file in made.spec.files.values()),
         "steps": made.spec.steps,
         "precision": made.spec.precision,
+        "shapes": made.spec.shapes,
+        "graphs": [*made.spec.graphs.values(), *made.spec.half_graphs.values()],
     }
     if as_json:
         print_json({**written, "parity": measured})
     else:
-        stdout().print(table(("what", "value"), list(written.items())))
+        shown = written | {"graphs": " ".join(written["graphs"])}
+        stdout().print(table(("what", "value"), list(shown.items())))
     return 0
 
 
