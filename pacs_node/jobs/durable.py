@@ -19,6 +19,7 @@ from dbos import error as dbos_error
 
 from pacs_node.errors import ConfigError, Retriable
 from pacs_node.jobs.old_sqlite import provide_subsecond_time
+from pacs_node.jobs.prune import forget_finished
 from pacs_node.jobs.tasks import Again, Done, Handler, Task, Verdict
 
 __all__ = ["QUEUE_FILE", "Jobs", "count_jobs", "open_jobs"]
@@ -33,6 +34,8 @@ EXECUTOR_ID = "node"  # one process per data_dir (the service holds a lock), the
 UNFINISHED = ("ENQUEUED", "DELAYED", "PENDING")
 POLLING_INTERVAL_S = 0.2  # how long an idle lane may take to notice a task
 SWEEP_INTERVAL_S = 5.0
+FORGET_AFTER_S = 24 * 3600.0  # after their end; the audit trail has the history
+FORGET_INTERVAL_S = 3600.0
 AFTER_A_BUG_S = 60.0  # a handler that raises in spite of its promise is tried again after this
 
 log = logging.getLogger(__name__)
@@ -48,7 +51,9 @@ class _LeftPending(BaseException):
 class Jobs:
     """The running queue of this process; DBOS is a singleton, so there is one at a time. Made by `open_jobs`."""
 
-    def __init__(self, handlers: Mapping[str, Handler], at_once: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, handlers: Mapping[str, Handler], at_once: Mapping[str, int]) -> None:
+        self._path = path
+        self._forgotten_until_ms = 0
         self._handlers = handlers
         self._at_once = at_once
         self._running: set[str] = set()
@@ -146,6 +151,7 @@ class Jobs:
         """
         suspects: set[str] = set()
         while not self._closing.wait(SWEEP_INTERVAL_S):
+            self.forget_finished(time.time() - FORGET_AFTER_S)
             try:
                 rows = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
                 queues = {row.workflow_id: row.queue_name or QUEUE for row in rows}
@@ -155,6 +161,17 @@ class Jobs:
                 suspects = orphans - suspects
             except Exception as error:  # noqa: BLE001 - a full disk now must not end the sweeping
                 log.warning("the queue cannot be swept: %s", type(error).__name__)
+
+    def forget_finished(self, until: float) -> None:
+        """Let go of what tasks left that ended before ``until``, seconds since the epoch; now and then is enough."""
+        until_ms = int(until * 1000)
+        if until_ms - self._forgotten_until_ms < FORGET_INTERVAL_S * 1000:
+            return
+        try:
+            forget_finished(self._path, self._forgotten_until_ms, until_ms)
+            self._forgotten_until_ms = until_ms
+        except sqlite3.Error as error:
+            log.warning("finished tasks stay in the queue's file for now: %s", type(error).__name__)
 
 
 def _queue_of(stage: str) -> str:
@@ -181,7 +198,7 @@ def open_jobs(data_dir: Path, handlers: Mapping[str, Handler], at_once: Mapping[
         connection.close()
     except sqlite3.Error as error:
         raise ConfigError(f"{path} cannot be opened as the queue: {error}") from error
-    jobs = Jobs(handlers, at_once or {})
+    jobs = Jobs(path, handlers, at_once or {})
     provide_subsecond_time()
     config: DBOSConfig = {
         "name": "pacs-node",

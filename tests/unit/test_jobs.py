@@ -313,3 +313,45 @@ def test_tasks_of_a_version_that_had_one_queue_for_all_stages_are_finished(tmp_p
         assert not jobs.enqueue(Task("old", "stage", "x"))
         jobs.enqueue(Task("new", "stage", "x"))
         wait_until(lambda: sorted(seen) == ["new", "old"])
+
+
+def rows(folder: Path, table: str) -> int:
+    with sqlite3.connect(folder / QUEUE_FILE) as connection:
+        [(count,)] = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchall()  # noqa: S608
+    connection.close()
+    return int(count)
+
+
+def test_what_finished_tasks_left_is_forgotten_and_the_tasks_are_known_for_ever(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def first(task: Task) -> Done | Again:
+        seen.append(task.job)
+        return Again(0.0) if task.attempt == 1 else Done((Task(task.job, "second", "x"),))
+
+    def second(task: Task) -> Done | Again:
+        return Again(3600) if task.job == "waits" else Done()
+
+    with running(tmp_path, first=first, second=second) as jobs:
+        assert jobs.enqueue(Task("j", "first", "x"))
+        assert jobs.enqueue(Task("waits", "first", "x"))
+        wait_until(lambda: not jobs.is_unfinished("j:") and "deliver" not in str(count_jobs(tmp_path)))
+        wait_until(lambda: count_jobs(tmp_path) == {"second waiting": 1})
+        assert rows(tmp_path, "workflow_status") == 7  # two attempts and one follower each, one of them twice
+        jobs.forget_finished(time.time() + 7200)
+        wait_until(lambda: rows(tmp_path, "workflow_status") == 3)  # the two that came from outside, and what waits
+        assert rows(tmp_path, "operation_outputs") == 0
+        assert not jobs.enqueue(Task("j", "first", "x"))
+        assert jobs.is_unfinished("waits")
+    assert seen.count("j") == 2
+
+
+def test_nothing_is_forgotten_that_ended_a_moment_ago(tmp_path: Path) -> None:
+    def handle(_task: Task) -> Done:
+        return Done()
+
+    with running(tmp_path, stage=handle) as jobs:
+        jobs.enqueue(Task("j", "stage", "x"))
+        wait_until(lambda: not jobs.is_unfinished("j"))
+        jobs.forget_finished(time.time() - 3600)
+        assert rows(tmp_path, "operation_outputs") == 1

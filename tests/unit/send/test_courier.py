@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -33,7 +34,8 @@ class Counting:
         self.hold = Event()
 
     def on_store(self, event: evt.Event) -> int:
-        self.objects.append(str(event.request.AffectedSOPInstanceUID))
+        request: Any = event.request
+        self.objects.append(str(request.AffectedSOPInstanceUID))
         if len(self.objects) in self.abort_at:
             event.assoc.abort()
         if len(self.objects) in self.silent_at:
@@ -50,7 +52,7 @@ def counting() -> Iterator[Counting]:
     ae = AE(ae_title="PACS")
     for sop_class in (COMPUTED_RADIOGRAPHY, DigitalXRayImageStorageForPresentation):
         ae.add_supported_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    handlers = [
+    handlers: list[Any] = [
         (evt.EVT_C_STORE, scripted.on_store),
         (evt.EVT_ACCEPTED, lambda event: scripted.associations.append(event.assoc)),
         (evt.EVT_RELEASED, scripted.on_released),
