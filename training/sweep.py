@@ -102,6 +102,8 @@ def plan(spec: ModelSpec, values: Mapping[str, Sequence[Any]]) -> list[Trial]:
 
 def _changed(spec: ModelSpec, changes: Mapping[str, Any]) -> ModelSpec:
     facts = spec.model_dump()
+    for graphs in (facts["graphs"], facts["half_graphs"]):
+        graphs.pop("fused", None)  # it samples in the bundle's own way only
     for key, value in changes.items():
         group, _, inner = key.partition(".")
         facts = merged(facts, {group: {inner: value} if inner else value})
