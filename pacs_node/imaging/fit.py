@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pacs_node.imaging.spline import Weights, coefficients, spline_weights, weight_matrix
+from pacs_node.imaging.spline import Weights, inverse, spline_weights, weight_matrix
 from pacs_node.records import FloatImage, MaskImage, Radiograph
 
 __all__ = [
@@ -109,6 +109,13 @@ def _native_weights(placement: Placement, size: int, offset: float, covered: sli
     if step < 1:
         return spline_weights(size, covered, step, offset, placement.grid)
     return _area_weights(size, placement.grid, step, offset)  # an image smaller than the grid: averaging, no aliases
+
+
+def _undoing(along: Weights, placement: Placement, offset: float, covered: slice) -> Weights:
+    """(covered, covered) after which ``along`` and then `letterbox` give the grid back."""
+    start = -offset * placement.scale
+    averages = _area_weights(placement.grid, along.shape[0], placement.scale, start) @ along
+    return inverse(averages[covered, covered])
 
 
 def _separable(along_rows: Weights, image: FloatImage, along_columns: Weights) -> FloatImage:
@@ -218,12 +225,13 @@ def native_strips(layer: FloatImage, placement: Placement) -> Iterator[tuple[sli
     if layer.shape != (placement.grid, placement.grid):
         raise ValueError("the layer was not made from an image of this size")
     inside = placement.covered()
+    along_rows = _native_weights(placement, placement.rows, placement.top, inside[0])
+    along_columns = _native_weights(placement, placement.columns, placement.left, inside[1])
     if placement.scale > 1:
         cells = np.zeros_like(layer)
-        cells[inside] = coefficients(layer[inside])
+        undone = _undoing(along_columns, placement, placement.left, inside[1]) @ layer[inside].T
+        cells[inside] = _undoing(along_rows, placement, placement.top, inside[0]) @ np.ascontiguousarray(undone.T)
         layer = cells
-    along_columns = _native_weights(placement, placement.columns, placement.left, inside[1])
-    along_rows = _native_weights(placement, placement.rows, placement.top, inside[0])
     # columns first, while there are few rows: then every strip comes out as it lies in memory
     wide = np.ascontiguousarray((along_columns @ layer.T).T)
     for first in range(0, placement.rows, STRIP):

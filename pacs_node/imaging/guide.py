@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from pacs_node.imaging.fit import Placement, letterbox, place
-from pacs_node.imaging.spline import coefficients, spline_weights
+from pacs_node.imaging.spline import halved
 from pacs_node.records import FloatImage
 
 __all__ = ["FINER", "detailed"]
@@ -57,9 +57,9 @@ def detailed(
     bone = np.ascontiguousarray(layer[rows, columns])
     coarse = _pooled(seen)
     share = _share(bone, coarse, spread)
-    smooth = _finer(bone)
+    smooth = halved(bone)
     if float(share.max(initial=0.0)) > LEAST_SHARE:
-        detail = seen - _finer(coarse)
+        detail = seen - halved(coarse)
         along = _mean_along_edges(detail, bone, share > LEAST_SHARE)
         smooth += _finer_share(share * _trust(detail, along)) * along
     whole = np.zeros((lattice.grid, lattice.grid), np.float32)
@@ -79,13 +79,6 @@ def _without_rim(image: FloatImage, lattice: Placement) -> FloatImage:
 def _pooled(fine: FloatImage) -> FloatImage:
     """Averages over cells of what is known of their halves."""
     return (fine[::2, ::2] + fine[::2, 1::2] + fine[1::2, ::2] + fine[1::2, 1::2]) * np.float32(0.25)
-
-
-def _finer(cells: FloatImage) -> FloatImage:
-    """The spline with these averages, averaged over half cells."""
-    weights = [spline_weights(FINER * size, slice(0, size), 1 / FINER, 0.0, size) for size in cells.shape]
-    wide = np.ascontiguousarray((weights[1] @ coefficients(cells).T).T)
-    return weights[0] @ wide
 
 
 def _finer_share(share: FloatImage) -> FloatImage:

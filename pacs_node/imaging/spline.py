@@ -13,7 +13,7 @@ from scipy.ndimage import correlate1d
 
 from pacs_node.records import FloatImage
 
-__all__ = ["REACH", "Weights", "coefficients", "spline_weights", "weight_matrix"]
+__all__ = ["REACH", "Weights", "halved", "inverse", "spline_weights", "weight_matrix"]
 
 Weights: TypeAlias = "sparse.csr_array[np.float32, tuple[int, int]]"
 
@@ -29,46 +29,68 @@ def weight_matrix(
     return sparse.coo_array((weights.astype(np.float32), (rows, columns)), shape=shape).tocsr()
 
 
-def _inverse() -> NDArray[np.float64]:
-    """(2 REACH + 1,) filter from cell averages to coefficients; sums to 1.
+def inverse(averages: Weights) -> Weights:
+    """What undoes averaging over cells: a band of REACH on each side, each row from the inverse of its neighbourhood.
 
-    A cubic spline averaged over the cells is its coefficients filtered with the quartic B-spline at the integers,
-    (1, 76, 230, 76, 1) / 384 (Unser, Aldroubi & Eden 1993, table 1); this is the inverse, cut off.
+    Parameters
+    ----------
+    averages : (cells, cells), from coefficients to averages over cells; its band is three wide on each side at most.
     """
-    count = 4 * REACH + 1
-    averages = sum(
-        np.diag(np.full(count - abs(k), w), k) for k, w in zip(range(-2, 3), (1, 76, 230, 76, 1), strict=True)
-    )
-    middle: NDArray[np.float64] = np.linalg.inv(np.asarray(averages))[2 * REACH, REACH : 3 * REACH + 1]
-    return middle / middle.sum()
+    count, width = averages.shape[0], 4 * REACH + 1
+    ahead = 2 * REACH
+    bands = np.zeros((count + 2 * ahead, 7))
+    bands[:, 3] = 1.0  # beyond the border nothing is averaged
+    for k in range(-3, 4):
+        rows = np.arange(max(0, -k), count - max(0, k))
+        bands[rows + ahead, 3 + k] = averages.diagonal(k)
+    blocks = np.zeros((count, width, width))
+    for row in range(width):
+        for k in range(max(-3, -row), min(4, width - row)):
+            blocks[:, row, row + k] = bands[row : row + count, 3 + k]
+    unit = np.zeros((width, 1))
+    unit[ahead] = 1.0
+    found = np.linalg.solve(blocks.transpose(0, 2, 1), unit[None])[:, REACH : 3 * REACH + 1, 0]
+    found /= found.sum(axis=1, keepdims=True)
+    columns = np.clip(np.arange(count)[:, None] + np.arange(-REACH, REACH + 1), 0, count - 1)
+    return weight_matrix(found.ravel(), np.repeat(np.arange(count), 2 * REACH + 1), columns.ravel(), (count, count))
 
 
-INVERSE = _inverse()
+def halved(cells: FloatImage) -> FloatImage:
+    """The cubic spline with these averages, averaged over half cells: (2 rows, 2 columns); beyond the border level."""
+    rows, columns = (spline_weights(2 * size, slice(0, size), 0.5, 0.0, size) for size in cells.shape)
+    halfway = correlate1d(cells, EXACT, axis=0, mode="nearest", output=np.float32)
+    filtered = correlate1d(halfway, EXACT, axis=1, mode="nearest", output=np.float32)
+    finer: FloatImage = rows @ np.ascontiguousarray((columns @ filtered.T).T)
+    return finer
 
 
-def coefficients(cells: FloatImage) -> FloatImage:
-    """Coefficients (rows, columns) float32 of the cubic spline with these averages; beyond the border it is level."""
-    halfway = correlate1d(cells, INVERSE, axis=0, mode="nearest", output=np.float32)
-    return correlate1d(halfway, INVERSE, axis=1, mode="nearest", output=np.float32)
-
-
-def _integral(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integral of the cubic B-spline from -2 to ``x``, in truncated powers (Unser 1999, eq. 9, integrated)."""
-    x = np.clip(x, -2.0, 2.0) + 2.0
-    terms = zip((1, -4, 6, -4), range(4), strict=True)
-    return sum((sign * np.maximum(x - k, 0.0) ** 4 for sign, k in terms), np.zeros_like(x)) / 24
+def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cubic B-spline (Unser 1999, eq. 5)."""
+    x = np.abs(distance)
+    return np.where(x <= 1, 2 / 3 + (x / 2 - 1) * x * x, np.maximum(2 - x, 0.0) ** 3 / 6)
 
 
 def spline_weights(outputs: int, inputs: slice, step: float, start: float, width: int) -> Weights:
-    """(outputs, width) averages of the spline over pixels, from its coefficients; rows sum to 1.
+    """(outputs, width) values of the spline at the centres of pixels, from its coefficients; rows sum to 1.
 
     Parameters
     ----------
     outputs : pixels; number ``o`` lies on ``start + step * [o, o + 1]`` in cells, ``step`` at most 1.
     inputs : coefficients that are read; beyond them the nearest one stands in, so that no letterbox bleeds in.
     """
-    left = (start + step * np.arange(outputs) - 0.5)[:, None]
-    nearest = np.floor(left).astype(int) + np.arange(-1, 4)
-    weights = (_integral(left + step - nearest) - _integral(left - nearest)) / step
+    centre = (start + step * (np.arange(outputs) + 0.5) - 0.5)[:, None]
+    nearest = np.floor(centre).astype(int) + np.arange(-1, 3)
     columns = np.clip(nearest, inputs.start, inputs.stop - 1)
-    return weight_matrix(weights.ravel(), np.repeat(np.arange(outputs), 5), columns.ravel(), (outputs, width))
+    rows = np.repeat(np.arange(outputs), 4)
+    return weight_matrix(_cubic(centre - nearest).ravel(), rows, columns.ravel(), (outputs, width))
+
+
+def _exact() -> NDArray[np.float64]:
+    """(2 REACH + 1,) inverse of averaging two half cells, far from the border."""
+    count = 4 * REACH + 9
+    halves = spline_weights(2 * count, slice(0, count), 0.5, 0.0, count)
+    middle = inverse(((halves[::2] + halves[1::2]) / 2).tocsr())[count // 2].toarray().ravel()
+    return np.asarray(middle[count // 2 - REACH : count // 2 + REACH + 1], dtype=np.float64)
+
+
+EXACT = _exact()
