@@ -27,6 +27,8 @@ FOUND, NOT_EXCLUDED = 0.5, 0.1
 # Polarity is corrected only where both answers are at least this sure: that the image is an inverted chest, and that
 # its negative is a good one.
 SURE = 0.9
+# A part of a chest and a bone image are easily taken for something else: less sure, and they are just no chest.
+TOLD_APART = {"cropped": 0.7, "bone": 0.7}
 # P-values. A flat field that a window does not stretch varies by less; the flattest radiograph at hand by .12.
 LEAST_SPREAD = 0.02
 NOISE_SHARE = 0.25  # spread of the thumbnail by the grain below it; noise without a picture has less than .1
@@ -49,6 +51,7 @@ class Verdict:
     Attributes
     ----------
     answer : the most probable of ``CLASSES``.
+    certainty : its probability.
     frontal : probability of a frontal chest as it is.
     turns : quarter turns, counter-clockwise, that would make it most like one.
     righted : probability of a frontal chest after these turns, or, for an inverted one, of its negative.
@@ -56,6 +59,7 @@ class Verdict:
     """
 
     answer: str
+    certainty: float
     frontal: float
     turns: int
     righted: float
@@ -73,6 +77,7 @@ def judge(tones: FloatImage, network: Network | None = None) -> Verdict:
     answer = CLASSES[int(agreed.argmax())]
     return Verdict(
         answer=answer,
+        certainty=float(agreed.max()),
         frontal=float(own[0]),
         turns=1 + int(turned.argmax()) if answer == "rotated" else 0,
         righted=float(frontal[0, 1] if answer == "inverted" else turned.max()),
@@ -115,11 +120,16 @@ def check_pixels(radiograph: Radiograph, settings: GateSettings, network: Networ
     sure = min(verdict.inverted, verdict.righted) >= SURE
     if verdict.answer == "inverted" and sure and settings.polarity == "correct":
         return _negative(radiograph)
-    # the most probable answer may be "frontal" without being probable enough
-    reason, explanation = _REFUSALS.get(verdict.answer, _REFUSALS["other"])
+    raise _refusal(verdict)
+
+
+def _refusal(verdict: Verdict) -> Rejected:
+    """The reason and its sentence; the most probable answer may be "frontal" without being probable enough."""
+    told_apart = verdict.certainty >= TOLD_APART.get(verdict.answer, 0.0)
+    reason, explanation = _REFUSALS.get(verdict.answer if told_apart else "other", _REFUSALS["other"])
     if verdict.answer == "rotated":
         explanation = f"the chest is turned by {'180' if verdict.turns == 2 else '90'} degrees in the image"
-    raise Rejected(reason, explanation)
+    return Rejected(reason, explanation)
 
 
 def _check_exposure(glance: Glance) -> None:

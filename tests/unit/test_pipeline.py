@@ -17,6 +17,7 @@ from pacs_node.pipeline import make_companion, noise_seed, run_network
 from tests.bundles import tiny_bundle
 from tests.unit.imaging.engines import BoneFromDecoder, described_bundle
 from tests.unit.imaging.synthetic import dataset, radiograph, saved, scene
+from training.simulate.pair import simulate_pair
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 UNLABELLED = Settings(output=OutputSettings(burned_in_label=False))
@@ -147,6 +148,33 @@ def test_companion_that_comes_back_is_known_as_our_own(received: Path, tmp_path:
     del companion.Manufacturer  # what other systems may rewrite does not hide it
     with pytest.raises(Rejected, match="own_output"):
         check_header(companion, GateSettings())
+
+
+def test_a_negative_becomes_the_companion_of_the_radiograph_and_says_so(tmp_path: Path) -> None:
+    chest = np.rint(4095 * simulate_pair(90001, 256).cxr).astype(np.int64)
+    bundle, window = described_bundle(), {"WindowCenter": "2048", "WindowWidth": "4096"}
+    upright, negative = (
+        make_companion(
+            saved(dataset(stored, **window), tmp_path / "in.dcm"), BoneFromDecoder(bundle), bundle, UNLABELLED
+        )[0]
+        for stored in (chest, 4095 - chest)
+    )
+    np.testing.assert_array_equal(upright.pixel_array, negative.pixel_array)
+    assert "polarity corrected" in negative.DerivationDescription
+    assert "polarity" not in upright.DerivationDescription
+    assert negative.SeriesInstanceUID == upright.SeriesInstanceUID
+    assert negative.SOPInstanceUID != upright.SOPInstanceUID, "other pixels of one source are another instance"
+
+
+def test_an_image_of_no_chest_never_reaches_the_network(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 4096, (300, 260))
+    path = saved(dataset(noise, BodyPartExamined="CHEST", ViewPosition="PA"), tmp_path / "noise.dcm")
+    bundle = described_bundle()
+    engine = BoneFromDecoder(bundle)
+    with pytest.raises(Rejected) as refusal:
+        make_companion(path, engine, bundle, UNLABELLED)
+    assert refusal.value.reason is ReasonCode.NOT_CHEST
+    assert not engine.seen
 
 
 def test_image_that_is_refused_by_its_header_is_never_decoded(tmp_path: Path) -> None:

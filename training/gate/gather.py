@@ -16,6 +16,7 @@ from training.gate.film import Film, Pool
 
 __all__ = ["gather", "load_films", "make_pool"]
 
+FILMS = "films"
 # Variants of each film by its source: few films of much worth are shown often, many of little worth seldom.
 VARIANTS = {
     "cxr": 50,
@@ -38,13 +39,13 @@ CROPS = {"cxr": 16, "dicom": 16, "pairs": 16, "simulated": 3, "ct/frontal": 2}
 
 
 def gather(data: Path, folder: Path) -> int:
-    """Write every film into ``folder``, one file for each source of films; a file that is there is kept.
+    """Write every film into ``folder/films``, one file for each source of films; a file that is there is kept.
 
     Parameters
     ----------
     data : the folder with ``cxr``, ``dicom``, ``dicom_not_chest``, ``pairs`` and ``ct``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILMS).mkdir(parents=True, exist_ok=True)
     sources: dict[str, Callable[[], Iterable[Film]]] = {
         "real": lambda: [*real_chests(data), *real_pairs(data), *real_others(data)],
         "patterns": lambda: patterns(60),
@@ -55,8 +56,8 @@ def gather(data: Path, folder: Path) -> int:
         "ct": lambda: films_of_ct(data / "ct", frontal=20, lateral=110),
     }
     for name, films in sources.items():
-        if not (folder / f"{name}.npz").exists():
-            _write(films(), folder / f"{name}.npz")
+        if not (folder / FILMS / f"{name}.npz").exists():
+            _write(films(), folder / FILMS / f"{name}.npz")
     return sum(1 for _ in load_films(folder))
 
 
@@ -72,9 +73,7 @@ def _write(films: Iterable[Film], path: Path) -> None:
 
 def load_films(folder: Path) -> Iterator[Film]:
     """Every film that `gather` wrote, in the order of the files' names."""
-    for path in sorted(folder.glob("*.npz")):
-        if path.name.startswith("pool"):
-            continue
+    for path in sorted((folder / FILMS).glob("*.npz")):
         with np.load(path, allow_pickle=False) as stored:
             for key in stored.files:
                 kind, source, name, fold = key.replace("~", "/").split("|")

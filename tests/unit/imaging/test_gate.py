@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from pacs_node.config import GateSettings
 from pacs_node.errors import ReasonCode, Rejected
-from pacs_node.imaging.gate import check_header
+from pacs_node.imaging.gate import check_header, names_frontal_chest
 from pacs_node.imaging.read import open_dataset
 from tests.unit.imaging.synthetic import dataset, ramp
 
@@ -60,6 +60,10 @@ def equipment(manufacturer: str) -> Dataset:
         {"ViewPosition": None, "ViewCodeSequence": [coded("399348003", "antero-posterior")]},
         {"ViewPosition": None, "ViewCodeSequence": [coded("1", "left lateral decubitus")]},
         {"ContributingEquipmentSequence": [equipment("Somebody else")]},
+        {"ImageType": ["ORIGINAL", "PRIMARY"]},
+        {"ImageType": "ORIGINAL"},
+        {"ImageType": ["DERIVED", "PRIMARY", "", "STANDARD"]},
+        {"SeriesDescription": "Chest PA dual energy"},
     ],
 )
 def test_frontal_chest_passes(attributes: dict[str, Any]) -> None:
@@ -86,6 +90,12 @@ def test_frontal_chest_passes(attributes: dict[str, Any]) -> None:
         ({"Manufacturer": "pacs-node"}, ReasonCode.OWN_OUTPUT),
         ({"ContributingEquipmentSequence": [equipment("X"), equipment("pacs-node")]}, ReasonCode.OWN_OUTPUT),
         ({"DerivationCodeSequence": [coded("SOFT_TISSUE", "x", "99PACSNODE")]}, ReasonCode.OWN_OUTPUT),
+        ({"SecondaryCaptureDeviceManufacturer": "pacs-node"}, ReasonCode.OWN_OUTPUT),
+        ({"ImageType": ["DERIVED", "PRIMARY", "SOFT_TISSUE"]}, ReasonCode.ALREADY_SUPPRESSED),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "DES_BONE"]}, ReasonCode.ALREADY_SUPPRESSED),
+        ({"SeriesDescription": "Chest PA soft tissue"}, ReasonCode.ALREADY_SUPPRESSED),
+        ({"SeriesDescription": "Bone Suppressed PA"}, ReasonCode.ALREADY_SUPPRESSED),
+        ({"DerivationDescription": "rib suppression"}, ReasonCode.ALREADY_SUPPRESSED),
     ],
 )
 def test_what_is_ruled_out_has_its_reason(attributes: dict[str, Any], reason: ReasonCode) -> None:
@@ -98,6 +108,44 @@ def test_body_parts_are_those_of_the_settings() -> None:
     check_header(header(BodyPartExamined="TORAX"), GateSettings(body_parts=("torax",)))
     with pytest.raises(Rejected, match="not_chest"):
         check_header(header(BodyPartExamined="CHEST"), GateSettings(body_parts=("torax",)))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "passes"),
+    [
+        ({"PatientAge": "011Y"}, False),
+        ({"PatientAge": "018M"}, False),
+        ({"PatientAge": "003W"}, False),
+        ({"PatientAge": "012Y"}, True),
+        ({"PatientAge": "081Y"}, True),
+        ({"PatientBirthDate": "20150601", "StudyDate": "20260531"}, False),
+        ({"PatientBirthDate": "20140101", "StudyDate": "20260531"}, True),
+        ({"PatientAge": "OLD", "PatientBirthDate": ""}, True),
+        ({}, True),
+    ],
+)
+def test_children_are_refused_where_an_age_is_asked_for_and_known(attributes: dict[str, Any], *, passes: bool) -> None:
+    check_header(header(**attributes), GateSettings())
+    if passes:
+        check_header(header(**attributes), GateSettings(min_age_years=12))
+    else:
+        with pytest.raises(Rejected) as refusal:
+            check_header(header(**attributes), GateSettings(min_age_years=12))
+        assert refusal.value.reason is ReasonCode.CHILD
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "PA"}, True),
+        ({"BodyPartExamined": "RIBS", "ViewPosition": "AP"}, True),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": ""}, False),
+        ({"BodyPartExamined": None, "ViewPosition": "PA"}, False),
+        ({"BodyPartExamined": None, "ViewPosition": "PA", "AnatomicRegionSequence": [coded("51185008", "x")]}, True),
+    ],
+)
+def test_a_frontal_chest_is_named_by_body_part_and_view_together(attributes: dict[str, Any], *, named: bool) -> None:
+    assert names_frontal_chest(header(**attributes), GateSettings()) is named
 
 
 def test_attribute_that_cannot_be_parsed_is_a_refusal() -> None:
