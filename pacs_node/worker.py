@@ -131,6 +131,12 @@ class Worker:
         self.spool.release(task.job, task.lane, labels)
         return self._settled(task)
 
+    def _note_on(self, inference: Inference) -> str | None:
+        """What the trail should say about a companion beyond its numbers."""
+        notes = ["the source is displayed as a negative: polarity corrected"] * inference.polarity_corrected
+        notes += [] if self.destinations else ["no destination is configured: kept in the audit only"]
+        return "; ".join(notes) or None
+
     def _process(self, task: Task) -> Done:
         self._record(task, EventKind.STARTED, attempt=task.attempt)
         started = time.monotonic()
@@ -148,7 +154,7 @@ class Worker:
                 noise_seed=inference.noise_seed,
                 steps=inference.steps,
                 duration_s=duration_s,
-                note=None if self.destinations else "no destination is configured: kept in the audit only",
+                note=self._note_on(inference),
             )
         if not self.destinations:
             self.spool.release(task.job)
