@@ -184,7 +184,7 @@ def measure_ingest(
     rows = {(each.what, count): _empty_row(each, count, volley) for each in candidates for count in ASSOCIATIONS}
     there = [each for each in candidates if not rows[each.what, 1].missing]
     seconds: dict[tuple[str, int], list[float]] = {}
-    for number in range(rounds):
+    for number in range(rounds if there else 0):
         shift = number % len(there)
         for each in [*there[shift:], *there[:shift]]:  # nobody is always first
             tell(f"round {number + 1} of {rounds}: {each.what}")

@@ -186,7 +186,14 @@ def _running(
     command: Sequence[str], folder: Path, port: int, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=dict(environment))  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 (programs by their path, arguments of our own)
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C is for the bench, which then ends them in order
+        )
     try:
         _await(lambda: _listens(port), process, folder)
         yield process

@@ -167,9 +167,9 @@ class Soak:
         self._started = last = time.monotonic()
         report = self.report
         while len(report.arrivals) + self._refused < report.planned:
-            room = min(self._in_flight - len(self._waiting), report.planned - report.sent)
-            if room >= min(BATCH, report.planned - report.sent) > 0:
-                self._send(min(BATCH, room))
+            batch = min(BATCH, self._in_flight, report.planned - report.sent)
+            if 0 < batch <= self._in_flight - len(self._waiting):
+                self._send(batch)
             if self._collect():
                 last = time.monotonic()
                 tell(len(report.arrivals))

@@ -1,0 +1,68 @@
+"""`pacs-node bench --ingest` and `--soak` with a real node, a real Orthanc and DCMTK."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.peers.node import PATIENCE_S
+
+BENCH = (sys.executable, "-m", "pacs_node", "bench")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PACS_NODE_MODEL__THREADS": "1"}
+
+
+def bench(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = ENVIRONMENT | ({"PATH": path} if path is not None else {})
+    command = [*BENCH, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment)
+
+
+@pytest.mark.peer("orthanc")
+def test_companions_of_mixed_images_come_back_to_orthanc_and_nothing_is_left(tmp_path: Path) -> None:
+    done = bench("--soak", "4", "--json", str(tmp_path / "soak.json"), "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    soak = json.loads((tmp_path / "soak.json").read_text())["soak"]
+    assert (soak["archive"], soak["sent"], len(soak["arrivals"]), soak["problems"]) == ("Orthanc", 4, 4, [])
+    assert (tmp_path / "out" / "soak.csv").read_text().count("\n") > 1
+    assert (tmp_path / "out" / "soak.svg").read_text().startswith("<svg")
+
+
+def test_a_plain_scp_stands_in_where_orthanc_is_not_installed(tmp_path: Path) -> None:
+    done = bench("--soak", "2", "--json", "-", path=str(tmp_path))
+    soak = json.loads(done.stdout)["soak"]
+    assert (done.returncode, len(soak["arrivals"])) == (0, 2), done.stderr
+    assert "Orthanc is not installed" in soak["archive"]
+
+
+def test_ctrl_c_shows_what_was_reached() -> None:
+    command = [*BENCH, "--soak", "500"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    time.sleep(1)
+    deadline = time.monotonic() + PATIENCE_S
+    while not _has_node(run.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 130
+    assert "of 500" in said
+
+
+def _has_node(pid: int) -> bool:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any(b"serve" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+
+
+def test_reception_without_peers_is_measured_for_the_node_alone(tmp_path: Path) -> None:
+    done = bench("--ingest", "--rounds", "1", "--json", "-", path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["client"] == "pynetdicom storescu"
+    measured = {row["what"]: row["images_per_s"] for row in report["ingest"] if row["associations"] == 1}
+    assert [bool(rate) for rate in measured.values()] == [True, True, False, False]
