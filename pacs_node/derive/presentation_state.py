@@ -84,7 +84,7 @@ def _uids(source: Dataset, bundle: Bundle, recipe: Recipe, label: str) -> tuple[
 def _state(image: Dataset, shown: _Shown, bundle: Bundle) -> GrayscaleSoftcopyPresentationState:
     """The state of one image, with placeholders for what `_place` says."""
     referenced = stand_in(image)
-    return GrayscaleSoftcopyPresentationState(
+    state = GrayscaleSoftcopyPresentationState(
         referenced_images=[referenced],
         series_instance_uid=referenced.SeriesInstanceUID,
         series_number=1,
@@ -92,7 +92,7 @@ def _state(image: Dataset, shown: _Shown, bundle: Bundle) -> GrayscaleSoftcopyPr
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=model_name(bundle),
-        software_versions=tuple(software_versions(bundle)),
+        software_versions=software_versions(bundle)[0],
         device_serial_number=bundle.digest,
         content_label=shown.label,
         content_description=f"{shown.label.capitalize()} for flicker, research use only",
@@ -100,6 +100,8 @@ def _state(image: Dataset, shown: _Shown, bundle: Bundle) -> GrayscaleSoftcopyPr
         voi_lut_transformations=[shown.voi],
         presentation_lut_transformation=PresentationLUTTransformation("INVERSE" if shown.is_inverted else "IDENTITY"),
     )
+    state.SoftwareVersions = software_versions(bundle)  # highdicom wants a tuple, which pydicom does not
+    return state
 
 
 def _place(state: Dataset, uids: tuple[str, str], number: int, settings: OutputSettings) -> None:
@@ -122,9 +124,12 @@ def _voi_lut(look: Look) -> SoftcopyVOILUTTransformation:
         return _window(*look.window)
     entries = look.table if look.table is not None else np.zeros(1, np.uint16)
     table = VOILUT(0, entries, "Default look of the source")
-    if look.first_stored < 0:  # signed where the pixels are (PS3.3 C.11.2.1.1); highdicom knows unsigned ones only
-        count = len(entries) & 0xFFFF
-        table.add_new("LUTDescriptor", "SS", [count - 2**16 if count >= 2**15 else count, look.first_stored, 16])
+    # OW: as US, 65536 entries would not fit the length field of an explicit VR (PS3.5 7.1.2)
+    table.add_new("LUTData", "OW", entries.astype("<u2").tobytes())
+    # the first value is signed where the pixels are (PS3.3 C.11.2.1.1), and then all three are written as signed words
+    count, vr = len(entries) & 0xFFFF, "SS" if look.first_stored < 0 else "US"
+    signed_count = count - 2**16 if vr == "SS" and count >= 2**15 else count
+    table.add_new("LUTDescriptor", vr, [signed_count, look.first_stored, 16])
     return SoftcopyVOILUTTransformation(voi_luts=[table])
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "how",
     "model_name",
     "model_words",
+    "node_equipment",
     "private_code",
     "refusal_uids",
     "software_versions",
@@ -215,6 +216,19 @@ def _processing_equipment(bundle: Bundle, created_at: datetime) -> Dataset:
         contribution_description="Bone suppression, research use only",
     )
     item.DeviceUID = device_uid(bundle.digest)
+    return item
+
+
+def node_equipment(created_at: datetime) -> Dataset:
+    """The node alone, 109102, in what it makes without a network."""
+    item: Dataset = ContributingEquipment(
+        MANUFACTURER,
+        codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=MANUFACTURER,
+        software_versions=f"pacs-node {__version__}",
+        contribution_datetime=DT(created_at.strftime("%Y%m%d%H%M%S.%f%z")),
+        contribution_description="Bone suppression, research use only",
+    )
     return item
 
 

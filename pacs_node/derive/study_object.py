@@ -8,6 +8,7 @@ from pydicom.uid import UID
 
 from pacs_node.derive.companion import zone_of
 from pacs_node.derive.inherited import image_description, patient_and_study
+from pacs_node.derive.provenance import node_equipment
 from pacs_node.derive.verbatim import raw_bytes, raw_elements, stamp, text
 from pacs_node.derive.verify import verify_identity
 from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -68,6 +69,7 @@ def finished(ds: Dataset, source: Dataset, created_at: datetime) -> Dataset:
         if f"{what}Date" in ds:
             setattr(ds, f"{what}Date", made.strftime("%Y%m%d"))
             setattr(ds, f"{what}Time", made.strftime("%H%M%S.%f"))
+    ds.ContributingEquipmentSequence = [node_equipment(created_at)]  # in place of highdicom's own, with its clock
     ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     ds.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     described = image_description(source)
