@@ -254,6 +254,15 @@ def test_all_outputs_of_a_job_are_sent_together_and_each_is_recorded_under_its_u
     assert not bench.received.exists()
 
 
+def test_the_trail_says_where_the_polarity_of_a_source_was_corrected(tmp_path: Path) -> None:
+    corrected = replace(INFERENCE, polarity_corrected=True)
+    bench = Bench(tmp_path, make=lambda _path: ({"": radiograph(0, size=32)}, corrected))
+    bench.processed()
+    assert [event.note for event in bench.events(EventKind.DERIVED)] == [
+        "the source is displayed as a negative: polarity corrected"
+    ]
+
+
 def test_when_one_output_has_to_wait_all_of_them_are_sent_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, make=three_outputs)
     task, _ = bench.processed()
