@@ -60,5 +60,5 @@ def test_the_models_written_by_hand_compute_what_their_names_say(tmp_path: Path)
     np.testing.assert_allclose(conv, expected, atol=1e-4)  # float32 sums of 36
 
 
-def run(model: bytes, x: np.ndarray) -> list[np.ndarray]:  # type: ignore[type-arg]
-    return ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})  # type: ignore[no-any-return]
+def run(model: bytes, x: np.ndarray) -> list[np.ndarray]:
+    return ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})

@@ -24,7 +24,7 @@ def subject(tmp_path: Path) -> Subject:
     return Subject(bundle, open_engine(bundle, settings.model), settings)
 
 
-def images(count: int) -> np.ndarray:  # type: ignore[type-arg]
+def images(count: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (count, 1, TINY_GRID, TINY_GRID)).astype(np.float32)
 
 

@@ -21,7 +21,7 @@ from tests.conftest import REPOSITORY
 from tests.networks import tiny_paper_network
 from training.benchmark import measure as measuring
 from training.benchmark.measure import Bench, measure, torch_rates
-from training.benchmark.networks import BoneNetwork, control_network, counted, shipped_network
+from training.benchmark.networks import BoneNetwork, control_network, counted, paper_networks, shipped_network
 
 SEED = 1
 
@@ -71,7 +71,7 @@ def test_operations_are_counted_for_views_steps_and_both_decodes(bundle: Bundle)
 
 def test_the_published_step_has_the_published_number_of_operations() -> None:
     with torch.device("meta"):
-        autoencoder, denoiser, grid = measuring.paper_networks()
+        autoencoder, denoiser, grid = paper_networks()
     latents = (1, 4, grid // 8, grid // 8)
     both = counted(autoencoder.encode, (1, 1, grid, grid)) + counted(autoencoder.decode, latents)
     assert counted(denoiser, latents, (1,), latents) == pytest.approx(393e9, rel=0.01)
