@@ -124,7 +124,7 @@ def _mean_along_edges(detail: FloatImage, bone: FloatImage, where: NDArray[np.bo
 
 def _tangents(bone: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Unit vectors (down, right) along the edges of a layer: the weak direction of its structure tensor."""
-    down, right = np.gradient(bone)
+    down, right = (np.gradient(bone, axis=axis).astype(np.float32, copy=False) for axis in (0, 1))
     yy, xx, xy = (_smooth(product, EDGE_CELLS) for product in (down * down, right * right, down * right))
     across = 0.5 * np.arctan2(2 * xy, xx - yy)  # angle of the gradient, from the right downwards
     return np.cos(across), -np.sin(across)

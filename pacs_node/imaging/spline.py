@@ -49,7 +49,7 @@ def inverse(averages: Weights) -> Weights:
             blocks[:, row, row + k] = bands[row : row + count, 3 + k]
     unit = np.zeros((width, 1))
     unit[ahead] = 1.0
-    found = np.linalg.solve(blocks.transpose(0, 2, 1), unit[None])[:, REACH : 3 * REACH + 1, 0]
+    found: NDArray[np.float64] = np.linalg.solve(blocks.transpose(0, 2, 1), unit[None])[:, REACH : 3 * REACH + 1, 0]
     found /= found.sum(axis=1, keepdims=True)
     columns = np.clip(np.arange(count)[:, None] + np.arange(-REACH, REACH + 1), 0, count - 1)
     return weight_matrix(found.ravel(), np.repeat(np.arange(count), 2 * REACH + 1), columns.ravel(), (count, count))
@@ -89,7 +89,8 @@ def _exact() -> NDArray[np.float64]:
     """(2 REACH + 1,) inverse of averaging two half cells, far from the border."""
     count = 4 * REACH + 9
     halves = spline_weights(2 * count, slice(0, count), 0.5, 0.0, count)
-    middle = inverse(((halves[::2] + halves[1::2]) / 2).tocsr())[count // 2].toarray().ravel()
+    averages: Weights = (0.5 * (halves[::2] + halves[1::2])).tocsr()
+    middle = inverse(averages)[count // 2].toarray().ravel()
     return np.asarray(middle[count // 2 - REACH : count // 2 + REACH + 1], dtype=np.float64)
 
 

@@ -1,0 +1,185 @@
+"""Fusion at native resolution, on simulated pairs of 2048 px and more: ``python -m training.evaluate.native FOLDER``.
+
+The folder is one that ``pacs-node simulate --size 2048`` wrote. Two layers are brought to native resolution: the true
+one, averaged down to the grid (its fusion shows what the way up loses), and the one that the bundle predicts (what a
+reader gets). Three ways up are compared for each: plain cubic interpolation, the spline, and the spline guided by the
+radiograph; beside them stands the soft-tissue image of the grid, interpolated.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset
+from scipy.ndimage import binary_dilation, gaussian_filter, gaussian_gradient_magnitude
+
+from pacs_node.commands.terminal import print_json, stdout, table
+from pacs_node.engine import Engine
+from pacs_node.engine.load import load_bundle, open_engine
+from pacs_node.imaging.fit import GridImage, Placement, letterbox, native_strips, to_grid
+from pacs_node.imaging.fuse import native_layer, shaped_layer, without_glow
+from pacs_node.imaging.guide import FINER, detailed
+from pacs_node.pipeline import predicted_bone
+from pacs_node.records import FloatImage, MaskImage, Radiograph
+from training.evaluate.cases import open_cases
+from training.metrics import psnr, tone_fitted
+
+__all__ = ["edge_band", "ghost_energy", "interpolated", "measure", "texture_kept"]
+
+Figures = dict[str, dict[str, float]]
+EDGE_SHARE = 0.25  # of the steepest percentile of the true layer: what counts as an edge of bone
+FLAT = 1e-4  # P-values a pixel: less is no edge but the rounding of an 8-bit film
+BITS = 16
+
+
+def interpolated(cells: FloatImage, placement: Placement) -> FloatImage:
+    """Plain cubic convolution (Keys, a = -1/2) of cell values to native pixels: (rows, columns) float32."""
+    right, lower = placement.columns / placement.scale, placement.rows / placement.scale
+    box = (placement.left, placement.top, placement.left + right, placement.top + lower)
+    size = (placement.columns, placement.rows)
+    return np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC, box=box), dtype=np.float32)
+
+
+def edge_band(true_layer: FloatImage, scale: float) -> MaskImage:
+    """Within one cell of an edge of the true bone layer.
+
+    An edge is where the gradient (Gaussian of 1 px) exceeds a quarter of its 99th percentile among all pixels where it
+    is more than 1e-4 a pixel.
+    """
+    slope = gaussian_gradient_magnitude(true_layer, 1.0)
+    steep = slope[slope > FLAT]
+    if steep.size == 0:
+        return np.zeros(true_layer.shape, bool)
+    return np.asarray(binary_dilation(slope > EDGE_SHARE * np.percentile(steep, 99), iterations=round(scale)))
+
+
+def ghost_energy(error: FloatImage, band: MaskImage, scale: float) -> float:
+    """Energy of ghost lines: mean over ``band`` of the squared, high-passed error.
+
+    Parameters
+    ----------
+    error : result minus true soft tissue, P-values, native.
+    band : as from `edge_band`.
+    scale : native px a cell. The high-pass is the image less its Gaussian of one cell: lines up to about two cells wide
+        pass, wrong tone and whole ribs that were left do not.
+    """
+    return float(np.mean(fine(error, scale)[band] ** 2))
+
+
+def fine(image: FloatImage, sigma: float) -> FloatImage:
+    """An image less its Gaussian of ``sigma`` px."""
+    detail: FloatImage = image - gaussian_filter(image, sigma)
+    return detail
+
+
+def texture_kept(result: FloatImage, truth: FloatImage, band: MaskImage, scale: float) -> float:
+    """Regression of the result's finest detail on the truth's inside ``band``: 1 where noise and vessels stay.
+
+    The truth has the radiograph's own noise; a layer that copies a tenth of it leaves .9.
+    """
+    ours, own = (fine(image, scale / 2)[band] for image in (result, truth))
+    return float(np.sum(ours * own) / np.sum(own * own))
+
+
+def measure(radiograph: Radiograph, truth: FloatImage, engine: Engine) -> Figures:
+    """Every figure of one pair, by row; empty where there is no bone."""
+    pixels = radiograph.pixels
+    grid_image = to_grid(radiograph, engine.spec.grid)
+    placement = grid_image.placement
+    band = edge_band(pixels - truth, placement.scale)
+    if not band.any():
+        return {}
+    everywhere = np.ones(truth.shape, bool)
+    found: Figures = {}
+    for name, result in _results(radiograph, truth, grid_image, engine).items():
+        found[name] = {
+            "psnr": psnr(result, truth),
+            "psnr_fine": psnr(fine(result, placement.scale), fine(truth, placement.scale)),
+            "psnr_fitted": psnr(tone_fitted(result, truth, everywhere), truth),
+            "ghost": ghost_energy(result - truth, band, placement.scale),
+            "texture": texture_kept(result, truth, band, placement.scale),
+        }
+    for name, row in found.items():
+        row["ghost_share"] = row["ghost"] / found[f"{name.split(':')[0]}: plain"]["ghost"]
+    return found
+
+
+def _results(radiograph: Radiograph, truth: FloatImage, grid_image: GridImage, engine: Engine) -> dict[str, FloatImage]:
+    pixels, placement = radiograph.pixels, grid_image.placement
+    units = np.float32((grid_image.high - grid_image.low) / 2)
+    seen, true_cells = letterbox(pixels, placement), letterbox(pixels - truth, placement)
+    predicted = predicted_bone(grid_image.pixels, engine, engine.spec.steps, seed=1)
+    shaped = shaped_layer(predicted, placement, engine.spec.fusion) * units
+    decoded = engine.decode(engine.encode(grid_image.pixels)) - engine.coarse_layers(
+        grid_image.pixels, engine.spec.steps, [1]
+    )
+    soft = (decoded[0, 0] + 1) * units + np.float32(grid_image.low)
+    plain = without_glow(interpolated(shaped, placement), pixels, grid_image.low, grid_image.high)
+    made = {
+        "true layer: soft image interpolated": interpolated(seen - true_cells, placement),
+        "true layer: plain": pixels - interpolated(true_cells, placement),
+        "predicted: network's output interpolated": interpolated(soft, placement),
+        "predicted: radiograph less layer, interpolated": interpolated(seen - shaped, placement),
+        "predicted: plain": pixels - plain,
+    }
+    for way, guided in (("spline", False), ("guided", True)):
+        made[f"true layer: {way}"] = pixels - _brought_up(true_cells, pixels, grid_image, guided=guided)
+        fusion = engine.spec.fusion.model_copy(update={"guided": guided})
+        made[f"predicted: {way}"] = pixels - native_layer(predicted, radiograph, grid_image, fusion)
+    return {name: np.clip(result, 0, 1) for name, result in made.items()}
+
+
+def _brought_up(cells: FloatImage, pixels: FloatImage, grid_image: GridImage, *, guided: bool) -> FloatImage:
+    """The true layer as it is: sharpened radiographs have darker rims beside bone, which a bundle would cut at 0."""
+    placement = grid_image.placement
+    if guided and placement.scale >= FINER:
+        cells, placement = detailed(cells, pixels, placement, grid_image.high - grid_image.low)
+    return np.concatenate([values for _, values in native_strips(cells, placement)])
+
+
+def _mean(pairs: list[Figures], of: Callable[[list[float]], NDArray[np.float64]]) -> Figures:
+    rows, keys = list(pairs[0]), list(pairs[0][next(iter(pairs[0]))])
+    return {row: {key: float(of([pair[row][key] for pair in pairs])) for key in keys} for row in rows}
+
+
+def main(
+    folders: Annotated[list[Path], typer.Argument(help="Simulated pairs, as pacs-node simulate --size 2048 writes.")],
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    *,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document with every pair on stdout.")] = False,
+) -> None:
+    """Measure fusion at native resolution: docs/method.md says how to read the table."""
+    engine = open_engine(load_bundle(bundle))
+    found: dict[str, Figures] = {}
+    for case in (case for folder in folders for case in open_cases(folder)):
+        twins = case.load()
+        radiograph = Radiograph(twins.radiograph.pixels, None, BITS, Dataset())
+        figures = measure(radiograph, twins.truth, engine)
+        if figures:
+            found[case.name] = figures
+    means = _mean(list(found.values()), np.mean)
+    if json:
+        print_json({"mean": means, "pairs": found})
+        return
+    columns = ("", "PSNR, dB", "PSNR fitted, dB", "PSNR of detail, dB", "ghost, rms", "of plain", "texture kept")
+    formats = {
+        "psnr": ".2f",
+        "psnr_fitted": ".2f",
+        "psnr_fine": ".2f",
+        "ghost": ".5f",
+        "ghost_share": ".3f",
+        "texture": ".3f",
+    }
+    cells = []
+    for name, row in means.items():
+        shown = row | {"ghost": row["ghost"] ** 0.5}
+        cells.append([name, *(format(shown[key], form) for key, form in formats.items())])
+    stdout().print(table(columns, cells, title=f"mean of {len(found)} pairs"))
+
+
+if __name__ == "__main__":
+    typer.run(main)
