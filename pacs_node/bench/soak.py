@@ -180,8 +180,8 @@ class Soak:
         report.seconds = time.monotonic() - self._started
 
     def settle(self) -> None:
-        """Wait for the node's last writes, and look at what it still holds."""
-        deadline = time.monotonic() + SETTLE_S
+        """Wait for the node's last writes after a whole run, and look at what it still holds."""
+        deadline = time.monotonic() + (0.0 if self.report.stopped else SETTLE_S)
         status = node_status(self._settings)
         while (status.queue or status.files["outbox"]) and time.monotonic() < deadline:
             time.sleep(POLL_S)

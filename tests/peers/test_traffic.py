@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.peers.node import PATIENCE_S
+from tests.peers.node import PATIENCE_S, wait_until
 
 BENCH = (sys.executable, "-m", "pacs_node", "bench")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PACS_NODE_MODEL__THREADS": "1"}
@@ -42,16 +42,25 @@ def test_a_plain_scp_stands_in_where_orthanc_is_not_installed(tmp_path: Path) ->
 
 def test_ctrl_c_shows_what_was_reached() -> None:
     command = [*BENCH, "--soak", "500"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    time.sleep(1)
-    deadline = time.monotonic() + PATIENCE_S
-    while not _has_node(run.pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(2)
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=ENVIRONMENT,
+        preexec_fn=_hear_interrupts,
+    )
+    wait_until(lambda: _has_node(run.pid), "the bench has started its node")
+    time.sleep(2)  # it begins to listen
     run.send_signal(signal.SIGINT)
     said, _ = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130
     assert "of 500" in said
+
+
+def _hear_interrupts() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _has_node(pid: int) -> bool:

@@ -9,12 +9,13 @@ from PIL import Image
 from pacs_node.bench.radiographs import MIXED, NOISE, Form, formed, pictures_of, renewed
 from pacs_node.errors import ConfigError
 from pacs_node.imaging.read import read_radiograph
+from pacs_node.records import FloatImage
 from tests.radiographs import radiograph, saved
 
 
-def picture(side: int = 320) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    rows, columns = np.mgrid[0:side, 0:side].astype(np.float32) / side
-    return 0.1 + 0.4 * rows + 0.4 * columns
+def picture(side: int = 320) -> FloatImage:
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    return np.asarray(0.1 + 0.4 * rows + 0.4 * columns, dtype=np.float32)
 
 
 @pytest.mark.parametrize("form", MIXED, ids=lambda form: f"{form.side}-{form.bits}-{form.syntax.name}-{form.inverted}")

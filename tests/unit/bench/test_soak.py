@@ -1,5 +1,6 @@
 """A long run's report: what is missing or left is said, and the curves are those of the run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ class Echo:
         self.held[key] = str(dcmread(DicomBytesIO(content)).SOPInstanceUID)
         return key
 
-    def forward(self, keys: list[str]) -> None:
+    def forward(self, keys: Sequence[str]) -> None:
         self.most = max(self.most, len(self.held))
         self.new += [Returned(f"c{key}", self.held[key]) for key in keys for _ in range(self.times)]
 
