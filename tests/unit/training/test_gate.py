@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from pacs_node.imaging.gate_network import CLASSES, load_network
 from pacs_node.imaging.gate_thumbnail import SIDE, with_ranks
+from pacs_node.records import FloatImage
 from training.gate.augment import CROPPED, thumbnails
 from training.gate.chests import cartoons
 from training.gate.drawings import PARTS, draw_part, drawings
@@ -56,8 +58,15 @@ def test_a_network_learns_cartoons_from_patterns_and_their_rotations(pool: Pool)
 
 
 def test_a_fold_is_not_seen_by_the_network_that_judges_it(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[np.ndarray] = []
-    monkeypatch.setattr("training.gate.train.batch", lambda *a: seen.append(np.concatenate(a[1])) or batch(*a))
+    seen: list[NDArray[np.int64]] = []
+
+    def noted(
+        of: Pool, rows: list[NDArray[np.int64]], count: int, rng: np.random.Generator
+    ) -> tuple[FloatImage, NDArray[np.int64]]:
+        seen.append(np.concatenate(rows))
+        return batch(of, rows, count, rng)
+
+    monkeypatch.setattr("training.gate.train.batch", noted)
     fit(pool, 2, Plan(steps=2, batch=8))
     assert 2 not in pool.fold[seen[0]]
     assert set(pool.fold[seen[0]]) == set(range(FOLDS)) - {2}
