@@ -61,4 +61,5 @@ def test_the_models_written_by_hand_compute_what_their_names_say(tmp_path: Path)
 
 
 def run(model: bytes, x: np.ndarray) -> list[np.ndarray]:
-    return ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    made: list[np.ndarray] = ort.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    return made
