@@ -55,6 +55,7 @@ class AuditEvent:
     dicom_status : the status of a C-STORE response, 0 to 0xFFFF (PS3.7 C).
     reason : a stable word, one of `ReasonCode` where an instance was refused.
     duration_s : wall time of the work that the event ends.
+    pixel_sha256 : of the decoded pixels of a derived image, `pacs_node.derive.companion.pixel_sha256`.
     note : a sentence of ours; never text from a data set or a peer.
     """
 
@@ -75,6 +76,7 @@ class AuditEvent:
     attempt: int | None = None
     size_bytes: int | None = None
     duration_s: float | None = None
+    pixel_sha256: str | None = None
     note: str | None = None
 
 
@@ -105,6 +107,7 @@ class EventRow(Base):
     attempt: Mapped[int | None]
     size_bytes: Mapped[int | None]
     duration_s: Mapped[float | None]
+    pixel_sha256: Mapped[str | None] = mapped_column(String(64))
     note: Mapped[str | None] = mapped_column(String(1024))
 
 

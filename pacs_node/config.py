@@ -202,15 +202,15 @@ class GuardSettings(_Table):
 
     withhold: bool = True
     second_seed: bool = False
-    largest_change: Bound = 0.6
-    outside_bone: Bound = 0.02
-    beyond_views: Bound = 1.3
+    largest_change: Bound = 0.5
+    outside_bone: Bound = 0.01
+    beyond_views: Bound = 1.0
     views_apart: Bound = 0.12
     seeds_apart: Bound = 0.12
     unexplained_change: Bound = 0.035
-    low_frequency_shift: Bound = 0.03
-    displacement_px: Bound = 0.15
-    tile_ratio: Bound = 2.2
+    low_frequency_shift: Bound = 0.06
+    displacement_px: Bound = 0.2
+    tile_ratio: Bound = 3.2
     clipped_share: Bound = 0.02
 
     def bounds(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -23,13 +24,13 @@ from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError, ModelError
 from pacs_node.intake import Intake
 from pacs_node.jobs import Again, Handler, Task, count_jobs, open_jobs
-from pacs_node.pipeline import make_companion
+from pacs_node.pipeline import make_outputs, make_refusal_note
 from pacs_node.receive.listener import Listener
 from pacs_node.records import Inference
 from pacs_node.send.courier import Courier
 from pacs_node.send.scu import StoreKind
 from pacs_node.spool import Spool
-from pacs_node.worker import DELIVER, PROCESS, ModelIdentity, Send, SendOutcome, SendResult, Worker
+from pacs_node.worker import DELIVER, PROCESS, Make, ModelIdentity, Send, SendOutcome, SendResult, Worker
 
 __all__ = ["StatusReport", "node_status", "run_service"]
 
@@ -137,6 +138,7 @@ def _open_node(settings: Settings, bundle: Bundle, engine: Engine, stop: "_StopR
         destinations=settings.routing.destinations,
         delivery=settings.delivery,
         on_model_error=stop.because_of,
+        note_refusal=partial(make_refusal_note, settings=settings),
     )
     at_once = {PROCESS: _parallel_images(settings, engine), DELIVER: DELIVERIES_AT_ONCE}
     jobs = open_jobs(node.data_dir, stop.held(worker.handlers()), at_once)
@@ -161,9 +163,9 @@ def _announce(audit: Audit, kind: EventKind, settings: Settings, model: ModelIde
     )
 
 
-def _maker(engine: Engine, bundle: Bundle, settings: Settings) -> Callable[[Path], tuple[Dataset, Inference]]:
-    def make(path: Path) -> tuple[Dataset, Inference]:
-        return make_companion(path, engine, bundle, settings)
+def _maker(engine: Engine, bundle: Bundle, settings: Settings) -> Make:
+    def make(path: Path) -> tuple[dict[str, Dataset], Inference]:
+        return make_outputs(path, engine, bundle, settings)
 
     return make
 

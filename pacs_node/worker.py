@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from pacs_node.audit import Audit, AuditEvent, EventKind
 from pacs_node.config import DeliverySettings
+from pacs_node.derive.companion import pixel_sha256
 from pacs_node.errors import ModelError, ReasonCode, Rejected, Retriable
 from pacs_node.jobs import Again, Done, Handler, Task, Verdict
 from pacs_node.records import Inference
@@ -28,6 +29,7 @@ __all__ = ["DELIVER", "PROCESS", "Make", "ModelIdentity", "Outputs", "Send", "Se
 
 PROCESS, DELIVER = "process", "deliver"
 DERIVED_UID = "derived_sop_instance_uid"
+NOTE = "note"  # label of the Key Object about a refused file
 Outputs = Mapping[str, Dataset]
 """What a job makes, complete with file meta information: the companion under `""`, others under a label in [a-z]+."""
 Make = Callable[[Path], tuple[Dataset | Outputs, Inference]]
@@ -72,6 +74,7 @@ class Worker:
     ----------
     destinations : names of the peers that get every companion.
     on_model_error : told when no image can be processed any more; the job stays queued.
+    note_refusal : what is sent about a refused file; None where nothing is.
     """
 
     spool: Spool
@@ -82,6 +85,7 @@ class Worker:
     destinations: tuple[str, ...]
     delivery: DeliverySettings
     on_model_error: Callable[[ModelError], None]
+    note_refusal: Callable[[Path, Rejected], Dataset | None] | None = None
 
     def handlers(self) -> dict[str, Handler]:
         return {PROCESS: self.process, DELIVER: self.deliver}
@@ -89,7 +93,7 @@ class Worker:
     def process(self, task: Task) -> Verdict:
         """Received file -> companion in the outbox, or quarantine."""
         if not self.spool.incoming_path(task.job).exists():
-            return Done()  # refused or delivered before a crash that forgot it
+            return Done(self._notes_to_deliver(task))  # refused or delivered before a crash that forgot it
         try:
             return self._process(task)
         except Rejected as refusal:
@@ -134,6 +138,8 @@ class Worker:
     def _note_on(self, inference: Inference) -> str | None:
         """What the trail should say about a companion beyond its numbers."""
         notes = ["the source is displayed as a negative: polarity corrected"] * inference.polarity_corrected
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in (inference.guard or {}).items())
+        notes += [f"guard: {figures}"] if figures else []
         notes += [] if self.destinations else ["no destination is configured: kept in the audit only"]
         return "; ".join(notes) or None
 
@@ -146,11 +152,12 @@ class Worker:
                 self.spool.write_outbox(task.job, self.destinations, partial(_save, ds), label)
         uids = {_uid_key(label): str(ds.SOPInstanceUID) for label, ds in outputs.items()}
         duration_s = time.monotonic() - started
-        for uid in uids.values():
+        for ds in outputs.values():
             self._record(
                 task,
                 EventKind.DERIVED,
-                derived_sop_instance_uid=uid,
+                derived_sop_instance_uid=str(ds.SOPInstanceUID),
+                pixel_sha256=pixel_sha256(ds) if "PixelData" in ds else None,
                 noise_seed=inference.noise_seed,
                 steps=inference.steps,
                 duration_s=duration_s,
@@ -183,8 +190,27 @@ class Worker:
     def _reject(self, task: Task, refusal: Rejected) -> Done:
         self._record(task, EventKind.REJECTED, reason=str(refusal.reason), note=refusal.explanation)
         path = self.spool.incoming_path(task.job)
+        note = self._refusal_note(path, refusal) if self.destinations else None
+        if note is not None:
+            self.spool.write_outbox(task.job, self.destinations, partial(_save, note), NOTE)
         self.spool.refuse(path, {**task.payload, "reason": str(refusal.reason), "explanation": refusal.explanation})
-        return Done()
+        return Done(self._notes_to_deliver(task))
+
+    def _refusal_note(self, path: Path, refusal: Rejected) -> Dataset | None:
+        try:
+            return self.note_refusal(path, refusal) if self.note_refusal else None
+        except Exception as error:  # noqa: BLE001 - what was refused stays refused, with or without a note
+            log.critical("the note about a refused file failed with %s", type(error).__name__)
+            return None
+
+    def _notes_to_deliver(self, task: Task) -> tuple[Task, ...]:
+        """One task for each destination that has a note of this job in its outbox; also after a crash."""
+        tasks = []
+        for name in self.destinations:
+            for path in self.spool.outbox_files(task.job, name, [NOTE]).values():
+                uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+                tasks.append(Task(task.job, DELIVER, name, {**task.payload, _uid_key(NOTE): uid}))
+        return tuple(tasks)
 
     def _postpone(self, task: Task, reason: str) -> Again:
         self._record(task, EventKind.POSTPONED, reason=reason, attempt=task.attempt)

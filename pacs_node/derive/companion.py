@@ -161,7 +161,10 @@ def stored_bits(source: Dataset) -> int:
 
 def pixel_sha256(ds: Dataset) -> str:
     """SHA-256 of the decoded pixels, little endian and unpadded: the same in every transfer syntax, 64 hex digits."""
-    pixels = ds.pixel_array
+    if ds.file_meta.TransferSyntaxUID.is_compressed:
+        pixels = _stored(ds).astype(np.uint8 if ds.BitsAllocated == 8 else np.uint16)
+    else:
+        pixels = ds.pixel_array
     return hashlib.sha256(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
 
 

@@ -28,7 +28,7 @@ PX = GRID / 512  # px here for one px of the reference grid
 TILE_PERIODS = (8, 16, 32, 64)  # model grid px: one latent, and its multiples
 FEWEST_LINES = 4  # of a period that an image must hold before its mean says anything
 BONE = 0.01  # a layer as strong as this nearby is bone area
-OPEN = 0.01  # what no view needs to explain: a third of the step of an 8-bit detector in the lung, and rounding
+OPEN = 0.015  # what no view needs to explain: noise, rounding, and detail that is finer than the views
 
 FIGURES: dict[str, str] = {  # name -> what a bound of it is beyond, in words for people
     "largest_change": "a single pixel changed by more than bone can",
@@ -143,14 +143,14 @@ def _band(image: FloatImage, finest_px: float, coarsest_px: float) -> FloatImage
 def _against_views(change: FloatImage, views: Sequence[FloatImage]) -> dict[str, float]:
     """Spread of the views, and what changed beyond all of them.
 
-    A change is explained up to the spread of the views there, a quarter of the bone around it (the refiner sharpens
-    rims, and native resolution shows finer ones), and `OPEN`.
+    A change is explained up to half of the spread of the views there, a seventh of the bone around it (the refiner
+    sharpens rims, and native resolution shows finer ones), and `OPEN`.
     """
     mean: FloatImage = np.mean(views, axis=0, dtype=np.float32)
     apart = np.max([np.abs(_smooth(view - mean)) for view in views], axis=0)
     bone_nearby = _smooth(np.abs(mean), 5)
     unexplained = np.abs(_band(change - mean, 2, 12))
-    figures = {"beyond_views": float((unexplained / (OPEN + apart + 0.25 * bone_nearby)).max())}
+    figures = {"beyond_views": float((unexplained / (OPEN + 0.5 * apart + 0.15 * bone_nearby)).max())}
     outside = bone_nearby < BONE
     figures["outside_bone"] = float(np.sqrt(np.mean(change[outside] ** 2))) if outside.any() else 0.0
     if len(views) > 1:

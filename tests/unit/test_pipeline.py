@@ -8,7 +8,7 @@ import pytest
 
 from model.bundle import FusionSpec
 from model.sampler import draw_noise
-from pacs_node.config import Device, GateSettings, ModelSettings, OutputSettings, Settings
+from pacs_node.config import Device, GateSettings, GuardSettings, ModelSettings, OutputSettings, Settings
 from pacs_node.engine.load import open_engine
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.fuse import quantised
@@ -21,6 +21,8 @@ from training.simulate.pair import simulate_pair
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 UNLABELLED = Settings(output=OutputSettings(burned_in_label=False))
+# for engines whose "bone" is a grey level everywhere, which no companion may lose
+UNGUARDED = UNLABELLED.model_copy(update={"guard": GuardSettings(withhold=False)})
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_output_of_the_network_that_is_not_finite_is_refused() -> None:
 
 def test_companion_has_the_geometry_and_depth_of_its_source(received: Path) -> None:
     bundle = described_bundle()
-    companion, inference = make_companion(received, BoneFromDecoder(bundle, 0.2), bundle, UNLABELLED, created_at=NOON)
+    companion, inference = make_companion(received, BoneFromDecoder(bundle, 0.2), bundle, UNGUARDED, created_at=NOON)
     assert (companion.Rows, companion.Columns, companion.BitsStored) == (300, 260, 12)
     np.testing.assert_array_equal(companion.pixel_array, inference.soft_tissue)
 
