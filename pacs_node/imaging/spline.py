@@ -49,7 +49,8 @@ def inverse(averages: Weights) -> Weights:
             blocks[:, row, row + k] = bands[row : row + count, 3 + k]
     unit = np.zeros((width, 1))
     unit[ahead] = 1.0
-    found: NDArray[np.float64] = np.linalg.solve(blocks.transpose(0, 2, 1), unit[None])[:, REACH : 3 * REACH + 1, 0]
+    solved = np.linalg.solve(blocks.transpose(0, 2, 1), unit[None]).astype(np.float64, copy=False)
+    found = solved[:, REACH : 3 * REACH + 1, 0]
     found /= found.sum(axis=1, keepdims=True)
     columns = np.clip(np.arange(count)[:, None] + np.arange(-REACH, REACH + 1), 0, count - 1)
     return weight_matrix(found.ravel(), np.repeat(np.arange(count), 2 * REACH + 1), columns.ravel(), (count, count))
