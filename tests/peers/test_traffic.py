@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,10 +47,9 @@ def test_ctrl_c_shows_what_was_reached() -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         env=ENVIRONMENT,
-        preexec_fn=_hear_interrupts,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 (no other thread runs here)
     )
-    wait_until(lambda: _has_node(run.pid), "the bench has started its node")
-    time.sleep(2)  # it begins to listen
+    wait_until(lambda: _node_has_images(run.pid), "images come to the node of the bench")
     run.send_signal(signal.SIGINT)
     said, _ = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130
@@ -63,9 +61,13 @@ def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _has_node(pid: int) -> bool:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return any(b"serve" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
+def _node_has_images(pid: int) -> bool:
+    """Whether the node that this bench has started holds a received image."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        if "serve" in words:
+            return any((Path(words[words.index("--config") + 1]).parent / "var" / "incoming").glob("*.dcm"))
+    return False
 
 
 def test_reception_without_peers_is_measured_for_the_node_alone(tmp_path: Path) -> None:
