@@ -92,6 +92,14 @@ class _Downsample(nn.Module):
         return out
 
 
+def _shuffled(x: Tensor) -> Tensor:
+    """pixel_shuffle by 2 in two steps, columns and then rows: ONNX Runtime does both faster than its DepthToSpace."""
+    batch, channels, rows, columns = x.shape
+    wide = x.reshape(batch, channels // 2, 2, rows * columns).transpose(-1, -2)
+    tall = wide.reshape(batch, channels // 4, 2, rows, 2 * columns).transpose(2, 3)
+    return tall.reshape(batch, channels // 4, 2 * rows, 2 * columns)
+
+
 class _Upsample(nn.Module):
     """`Upsample` with its shortcut as a convolution of 1 x 1."""
 
@@ -102,7 +110,7 @@ class _Upsample(nn.Module):
         self.shortcut = Strided(resize_channels(same, layer.outputs * 4)[0, :, :, :, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.pixel_shuffle(self.conv(x) + self.shortcut(x), 2)
+        return _shuffled(self.conv(x) + self.shortcut(x))
 
 
 class Norm(nn.Module):
