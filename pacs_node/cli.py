@@ -148,6 +148,43 @@ def audit(
 
 
 @app.command(
+    epilog=f"{EXAMPLES}pacs-node explain 1.2.840.113619.2.1.7\n\npacs-node explain 2.25.3047 --json | jq .events"
+)
+def explain(
+    uid: Annotated[str, typer.Argument(metavar="UID", help="SOPInstanceUID of a source or of something derived.")],
+    config: Config = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Tell the whole history of one instance: received, made, refused, sent. Exit code 1 if nothing is known."""
+    from pacs_node.commands.explain import run
+
+    _leave(run(uid, config=config, as_json=json))
+
+
+@app.command(
+    epilog=f"{EXAMPLES}pacs-node reproduce companion.dcm --source radiograph.dcm\n\n"
+    "pacs-node reproduce 2.25.3047 --source radiograph.dcm --json"
+)
+def reproduce(
+    companion: Annotated[
+        str, typer.Argument(metavar="COMPANION.dcm|UID", help="A companion or bone image, or its SOPInstanceUID.")
+    ],
+    source: Annotated[Path, typer.Option("--source", help="The radiograph it was made of, fetched from the PACS.")],
+    config: Config = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Make a companion again from its source and compare the pixels. Exit code 0 identical, 1 not.
+
+    With a UID the pixels are compared with the digest that the audit trail keeps.
+    """
+    from pacs_node.commands.reproduce import run
+
+    _leave(run(companion, source, config=config, as_json=json))
+
+
+@app.command(
     "export-onnx",
     epilog=f"{EXAMPLES}pacs-node export-onnx --checkpoint runs/first -o my-bundle\n\n"
     "pacs-node export-onnx --bundle default -o smaller --precision fp16\n\n"

@@ -30,7 +30,15 @@ from pacs_node.imaging.views import mean_layer, views
 from pacs_node.records import FloatImage, Inference, Radiograph
 from pacs_node.timing import stage
 
-__all__ = ["make_companion", "make_outputs", "make_refusal_note", "noise_seed", "predicted_bone", "run_network"]
+__all__ = [
+    "layer_and_opinions",
+    "make_companion",
+    "make_outputs",
+    "make_refusal_note",
+    "noise_seed",
+    "predicted_bone",
+    "run_network",
+]
 
 
 def noise_seed(sop_instance_uid: str, bundle_digest: str, steps: int, seed: int) -> int:
@@ -62,10 +70,10 @@ def predicted_bone(image: FloatImage, engine: Engine, steps: int, seed: int) -> 
     Rejected
         OUTPUT_INVALID: a value is not finite.
     """
-    return _layer_and_opinions(image, engine, steps, seed)[0]
+    return layer_and_opinions(image, engine, steps, seed)[0]
 
 
-def _layer_and_opinions(image: FloatImage, engine: Engine, steps: int, seed: int) -> tuple[FloatImage, Opinions]:
+def layer_and_opinions(image: FloatImage, engine: Engine, steps: int, seed: int) -> tuple[FloatImage, Opinions]:
     """`predicted_bone`, and the layer of each view on its own, filled up by the mean where the view was moved out."""
     several, moved = views(engine.spec.views), engine.spec.downsampling // 2
     # every view starts from the same noise; the engine decides how many of them it runs at once
@@ -95,7 +103,7 @@ def run_network(
     with stage("preprocess"):
         grid_image = to_grid(radiograph, engine.spec.grid)
     with stage("network"):
-        layer, opinions = _layer_and_opinions(grid_image.pixels, engine, steps, seed)
+        layer, opinions = layer_and_opinions(grid_image.pixels, engine, steps, seed)
         if second_seed is not None:
             other = engine.coarse_layers(grid_image.pixels, steps, [second_seed])[0, 0]
             opinions = replace(opinions, second_seed=other)

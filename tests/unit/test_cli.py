@@ -15,6 +15,8 @@ COMMANDS = [
     ["send"],
     ["process"],
     ["status"],
+    ["explain"],
+    ["reproduce"],
     ["audit"],
     ["export-onnx"],
     ["sweep"],
