@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from export.half import in_half
 from export.runtime_layers import for_runtime, grouped, unshuffle_kernel
+from export.to_bundle import Network
+from model.autoencoder import Autoencoder
 from model.layers import Downsample, Upsample
 from model.refiner import Refiner, RefinerConfig
 from tests.networks import tiny_network, tiny_paper_network
@@ -44,16 +46,20 @@ def test_resampling_is_the_same(kind: type[nn.Module], inputs: int, outputs: int
     torch.testing.assert_close(for_runtime(layer)(x), layer(x), atol=1e-6, rtol=0)
 
 
+def assert_near(one: Tensor, other: Tensor) -> None:
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=0)  # float32 sums in another order
+
+
 @pytest.mark.parametrize("network", [tiny_network(), tiny_paper_network()], ids=["compact", "published"])
 @torch.inference_mode()
-def test_a_whole_network_is_the_same(network: object) -> None:
-    autoencoder, denoiser = network.autoencoder, network.denoiser  # type: ignore[attr-defined]
+def test_a_whole_network_is_the_same(network: Network) -> None:
     image, x_t, t = noise(2, 1, 64, 96), noise(2, 4, 8, 12, seed=1), torch.tensor([0.2, 0.9])
-    latents = autoencoder.encode(image)
-    close = {"atol": 1e-5, "rtol": 0.0}  # float32 sums in another order
-    torch.testing.assert_close(for_runtime(autoencoder).encode(image), latents, **close)
-    torch.testing.assert_close(for_runtime(autoencoder).decode(x_t), autoencoder.decode(x_t), **close)
-    torch.testing.assert_close(for_runtime(denoiser)(x_t, t, latents), denoiser(x_t, t, latents), **close)
+    latents = network.autoencoder.encode(image)
+    autoencoder = for_runtime(network.autoencoder)
+    assert isinstance(autoencoder, Autoencoder)
+    assert_near(autoencoder.encode(image), latents)
+    assert_near(autoencoder.decode(x_t), network.autoencoder.decode(x_t))
+    assert_near(for_runtime(network.denoiser)(x_t, t, latents), network.denoiser(x_t, t, latents))
 
 
 @torch.inference_mode()
