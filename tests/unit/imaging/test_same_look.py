@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset
 
-from pacs_node.config import OutputSettings, Settings
+from pacs_node.config import GateSettings, OutputSettings, Settings
 from pacs_node.imaging.fuse import quantised
 from pacs_node.imaging.read import read_radiograph
 from pacs_node.pipeline import make_companion
@@ -25,7 +25,10 @@ WINDOW = ("+Wi", "1")
 VOI_LUT = ("+Wl", "1")
 MIN_MAX = ("+Wm",)
 
-UNLABELLED = Settings(output=OutputSettings(burned_in_label=False))  # the label is not a part of the look
+# the gate looks at pixels, too: half of these pictures are shown as negatives on purpose
+UNLABELLED = Settings(
+    gate=GateSettings(pixels=False), output=OutputSettings(burned_in_label=False)
+)  # the label is not a part of the look
 
 
 def companion_without_bone(source: Path) -> Dataset:
