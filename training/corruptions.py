@@ -38,7 +38,7 @@ class Scene:
     @property
     def unit(self) -> float:
         """Native px of one reference px."""
-        return max(self.source.shape) / REFERENCE_PX
+        return float(max(self.source.shape)) / REFERENCE_PX
 
     @property
     def range(self) -> float:
@@ -59,7 +59,7 @@ def _invented_blob(scene: Scene, rng: np.random.Generator) -> FloatImage:
     rows, columns = np.ogrid[: scene.source.shape[0], : scene.source.shape[1]]
     distance = np.sqrt((rows - row) ** 2 + (columns - column) ** 2) / radius
     disc = 1 / (1 + np.exp((distance - 1) * 6))
-    return (scene.result + strength * disc).astype(np.float32)
+    return np.asarray(scene.result + strength * disc, dtype=np.float32)
 
 
 def _erased_vessel(scene: Scene, rng: np.random.Generator) -> FloatImage:
@@ -88,7 +88,7 @@ def _tone_change(scene: Scene, rng: np.random.Generator) -> FloatImage:
     share = np.clip((scene.result - scene.low) / scene.range, 0, 1)
     change, sign = rng.uniform(0.05, 0.12), rng.choice((-1, 1))
     bent = share ** (np.log(0.5 + sign * change) / np.log(0.5)) if rng.random() < 0.6 else share * (1 - 2 * change)
-    return (scene.low + scene.range * bent).astype(np.float32)
+    return np.asarray(scene.low + scene.range * bent, dtype=np.float32)
 
 
 def _tile_noise(scene: Scene, rng: np.random.Generator) -> FloatImage:
@@ -96,7 +96,7 @@ def _tile_noise(scene: Scene, rng: np.random.Generator) -> FloatImage:
     size, deviation = scene.unit * rng.choice((8, 16, 32, 64)), rng.uniform(0.015, 0.04) * scene.range
     rows, columns = (np.floor(np.arange(length) / size).astype(int) for length in scene.source.shape)
     offsets = rng.normal(0, deviation, (rows[-1] + 1, columns[-1] + 1))
-    return (scene.result + offsets[rows][:, columns]).astype(np.float32)
+    return np.asarray(scene.result + offsets[rows][:, columns], dtype=np.float32)
 
 
 CORRUPTIONS: dict[str, Change] = {

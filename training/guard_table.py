@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from model.bundle import FusionSpec
-from pacs_node.config import GuardSettings
+from pacs_node.config import Device, GuardSettings
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.imaging.fit import GridImage, to_grid
@@ -51,7 +51,7 @@ def read_any(path: Path) -> Radiograph:
     if path.suffix == ".dcm":
         return read_radiograph(path)
     with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("L"), dtype=np.float32) / 255
+        pixels = np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
     return Radiograph(pixels, None, 8, Dataset())
 
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("images", type=Path, nargs="+", help="folders of radiographs, .dcm, .jpg or .png")
     parser.add_argument("--bundle", default="default")
     parsed = parser.parse_args(arguments)
-    engine, settings = open_engine(load_bundle(parsed.bundle), "cpu", 1), GuardSettings()
+    engine, settings = open_engine(load_bundle(parsed.bundle), Device.CPU, 1), GuardSettings()
     suffixes = {".dcm", ".jpg", ".png"}
     paths = [path for folder in parsed.images for path in sorted(folder.iterdir()) if path.suffix in suffixes]
     paths = [path for path in paths if not path.stem.endswith("_soft")]

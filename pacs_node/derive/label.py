@@ -49,7 +49,7 @@ def burn_label(
         None where the image is too small for readable letters; the copy is then unchanged.
     """
     labelled = pixels.copy()
-    mask = _mask(*pixels.shape, tuple(lines))
+    mask = _mask(pixels.shape[0], pixels.shape[1], tuple(lines))
     if mask is None:
         return labelled, None
     box = _quietest_corner(pixels, *mask.shape)

@@ -100,7 +100,7 @@ def _state(image: Dataset, shown: _Shown, bundle: Bundle) -> GrayscaleSoftcopyPr
         voi_lut_transformations=[shown.voi],
         presentation_lut_transformation=PresentationLUTTransformation("INVERSE" if shown.is_inverted else "IDENTITY"),
     )
-    state.SoftwareVersions = software_versions(bundle)  # highdicom wants a tuple, which pydicom does not
+    state["SoftwareVersions"].value = software_versions(bundle)  # highdicom wants a tuple, which pydicom does not
     return state
 
 

@@ -77,7 +77,7 @@ def check_guard(figures: Mapping[str, float], settings: GuardSettings) -> None:
 def guard_figures(
     radiograph: Radiograph, soft_tissue: FloatImage, grid_image: GridImage, opinions: Opinions, fusion: FusionSpec
 ) -> dict[str, float]:
-    """Every figure that applies, by the names of `FIGURES`; about 25 ms on one core, whatever the image's size.
+    """Every figure that applies, by the names of `FIGURES`; about 60 ms on one core, however large the image.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def guard_figures(
 
 def _small(image: FloatImage) -> FloatImage:
     """(grid, grid) -> (GRID, GRID), averaged."""
-    return letterbox(image, place(*image.shape, GRID))
+    return letterbox(image, place(image.shape[0], image.shape[1], GRID))
 
 
 def _covered(grid_image: GridImage) -> tuple[slice, slice]:
@@ -125,10 +125,25 @@ def _covered(grid_image: GridImage) -> tuple[slice, slice]:
 
 def _expected(layer: FloatImage, grid_image: GridImage, fusion: FusionSpec) -> FloatImage:
     """What the bundle's fusion would take out for this layer, as a share of the robust range, on the small grid."""
-    shaped = shaped_layer(layer, grid_image.placement, fusion) / np.float32(2)  # the network's range is 2
-    if fusion.highpass_px > 0:
-        shaped = without_glow(shaped, (grid_image.pixels[0, 0] + 1) / 2, 0.0, 1.0)
+    if fusion.highpass_px == 0:
+        return _small(shaped_layer(layer, grid_image.placement, fusion) / np.float32(2))  # the network's range is 2
+    inside = grid_image.placement.covered()
+    part = layer[inside]
+    # as `shaped_layer`, but for the widest filter of all on fewer pixels: what it leaves is smooth
+    high = (part - _lowpass(part, fusion.highpass_px)) * np.float32(fusion.strength / 2)
+    shaped = np.zeros_like(layer)
+    shaped[inside] = without_glow(high, (grid_image.pixels[0, 0][inside] + 1) / 2, 0.0, 1.0)
     return _small(shaped)
+
+
+def _lowpass(image: FloatImage, sigma_px: float) -> FloatImage:
+    """Gaussian of an image, taken on blocks of an eighth of its sigma."""
+    block = max(1, int(sigma_px // 8))
+    rows, columns = (-(-size // block) * block for size in image.shape)
+    padded = np.pad(image, ((0, rows - image.shape[0]), (0, columns - image.shape[1])), mode="edge")
+    blocks = padded.reshape(rows // block, block, columns // block, block).mean(axis=(1, 3))
+    low = gaussian_filter(blocks, sigma_px / block, mode="nearest")
+    return np.repeat(np.repeat(low, block, axis=0), block, axis=1)[: image.shape[0], : image.shape[1]]
 
 
 def _smooth(image: FloatImage, px: float = 2.0) -> FloatImage:

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydicom.uid import UID
 
 from pacs_node import cli
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, EventKind
@@ -19,7 +21,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a node that made one companion and delivered it, and refused another image."""
     monkeypatch.chdir(tmp_path)
     trail = Audit(tmp_path / "var" / AUDIT_FILE)
-    of_one = {"source_sop_instance_uid": SOURCE, "study_instance_uid": "1.2"}
+    of_one: dict[str, Any] = {"source_sop_instance_uid": SOURCE, "study_instance_uid": "1.2"}
     made = of_one | {"derived_sop_instance_uid": COMPANION, "model": "bsldm 2", "model_digest": "ab" * 32}
     trail.record(AuditEvent(kind=EventKind.RECEIVED, calling_ae_title="CR1", **of_one))
     trail.record(AuditEvent(kind=EventKind.DERIVED, noise_seed=5, steps=1, pixel_sha256="cd" * 32, **made))
@@ -53,7 +55,7 @@ def test_a_refusal_is_told_with_its_reason_and_figures(node: Path, capsys: pytes
 
 def test_what_the_spool_still_holds_is_named(node: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ds = radiograph(size=32)
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = OTHER
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(OTHER)
     spool = Spool(node)
     saved(ds, spool.quarantine / "ab.dcm")
     (spool.quarantine / "cd.dcm").write_bytes(b"no DICOM")

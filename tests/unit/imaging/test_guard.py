@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from model.bundle import FusionSpec
-from pacs_node.config import GuardSettings
+from pacs_node.config import Device, GuardSettings
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.fit import GridImage, to_grid
@@ -48,7 +48,9 @@ def good() -> tuple[Radiograph, GridImage, FloatImage, Opinions]:
     only_ribs = to_grid(Radiograph(ribs, None, 12, source.ds), GRID)
     layer = ((only_ribs.pixels[0, 0] + 1) / 2 * (only_ribs.high - only_ribs.low) + only_ribs.low).astype(np.float32)
     layer = layer / np.float32(grid_image.high - grid_image.low) * 2  # in the network's units
-    result = subtract_bone(source, native_layer(layer, source, grid_image, FUSION)).astype(np.float32) / 4095
+    result = subtract_bone(source, native_layer(layer, source, grid_image, FUSION)).astype(np.float32) / np.float32(
+        4095
+    )
     return source, grid_image, result, Opinions([layer * np.float32(0.95), layer, layer * np.float32(1.05)])
 
 
@@ -73,7 +75,7 @@ def test_a_result_without_its_ribs_passes() -> None:
 def test_a_result_that_changed_nothing_passes() -> None:
     source, grid_image, _, opinions = good()
     none = Opinions([np.zeros_like(layer) for layer in opinions.views])
-    same = quantised(source.pixels, 12).astype(np.float32) / 4095
+    same = quantised(source.pixels, 12).astype(np.float32) / np.float32(4095)
     figures = guard_figures(source, same, grid_image, none, FUSION)
     assert withheld(figures) is None
     assert figures["largest_change"] < 1 / 4095
@@ -141,7 +143,7 @@ def test_padding_is_no_change() -> None:
 
 def test_real_radiographs_pass_and_their_corrupted_results_do_not(shared_data: Path) -> None:
     """Six of the half that the bounds were not chosen on; `python -m training.guard_table` makes the whole table."""
-    engine = open_engine(load_bundle("default"), "cpu", 1)
+    engine = open_engine(load_bundle("default"), Device.CPU, 1)
     paths = sorted((shared_data / "cxr").iterdir())[5::26]
     missed = []
     for number, path in enumerate(paths):
