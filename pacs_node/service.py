@@ -206,26 +206,35 @@ def _parallel_images(settings: Settings, engine: Engine) -> int:
 
 
 class _StopRequest:
-    """Why and when the service ends."""
+    """Why and when the service ends.
+
+    The main thread waits at a pipe into which the interpreter writes a byte for each signal. Waiting at a lock would
+    lose a signal that comes at the wrong instant: its handler runs in the thread that waits, once that wakes.
+    """
 
     def __init__(self, *, holds_images: bool = False) -> None:
-        self._event = threading.Event()
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)  # PEP 475 has no say in the interpreter's own handler
+        self._asked = False
+        self._ending = threading.Event()
         self._holds_images = holds_images
         self.error: ModelError | None = None
 
     def because_of(self, error: ModelError) -> None:
         log.critical("no image can be processed any more: %s", error)
         self.error = self.error or error
-        self._event.set()
+        os.write(self._writer, b"!")
 
     def wait(self) -> None:
-        self._event.wait()
+        """Until the end is asked for; for the main thread."""
+        os.read(self._reader, 1)
+        self._ending.set()
 
     def held(self, handlers: Mapping[str, Handler]) -> dict[str, Handler]:
         """The handlers; where images are held, that of images waits for the end and keeps them all queued behind it."""
 
         def hold(_task: Task) -> Again:
-            self._event.wait()
+            self._ending.wait()
             return Again(0.0)
 
         return {**handlers, PROCESS: hold} if self._holds_images else dict(handlers)
@@ -242,14 +251,16 @@ class _StopRequest:
         """SIGTERM and SIGINT ask for the end; a second one ends the process at once."""
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
-            if self._event.is_set():
+            if self._asked:
                 os._exit(128 + number)
-            self._event.set()
+            self._asked = True
 
         before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        heard_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         try:
             yield
         finally:
+            signal.set_wakeup_fd(heard_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
