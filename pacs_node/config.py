@@ -211,7 +211,7 @@ class GuardSettings(_Table):
     low_frequency_shift: Bound = 0.06
     displacement_px: Bound = 0.2
     tile_ratio: Bound = 3.2
-    clipped_share: Bound = 0.02
+    clipped_share: Bound = 0.05
 
     def bounds(self) -> dict[str, float]:
         """Every bound by the name of its figure."""
