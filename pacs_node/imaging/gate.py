@@ -161,7 +161,7 @@ def _check_view(ds: Dataset) -> None:
         raise Rejected(ReasonCode.NOT_FRONTAL, "ViewPosition or ViewCodeSequence is a lateral or oblique view")
 
 
-def check_header(ds: Dataset, settings: GateSettings) -> None:
+def check_header(ds: Dataset, settings: GateSettings, *, one_tissue: bool = False) -> None:
     """Let a data set pass if its header does not rule out a frontal chest radiograph.
 
     Parameters
@@ -169,6 +169,7 @@ def check_header(ds: Dataset, settings: GateSettings) -> None:
     ds : with or without pixel data.
     settings : a body part passes when one of its words starts with one of ``body_parts``, in any case; a patient of
         unknown age passes.
+    one_tissue : whether a soft-tissue or bone image passes too, as among the pairs of a training.
 
     Raises
     ------
@@ -179,7 +180,8 @@ def check_header(ds: Dataset, settings: GateSettings) -> None:
     try:
         _check_sop_class(ds)
         _check_not_ours(ds)
-        _check_not_one_tissue(ds)
+        if not one_tissue:
+            _check_not_one_tissue(ds)
         _check_body_part(ds, settings.body_parts)
         _check_view(ds)
         _check_age(ds, settings.min_age_years)

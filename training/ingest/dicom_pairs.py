@@ -90,7 +90,7 @@ def _read(path: Path, forced: str | None, cxr_words: str | None, soft_words: str
         ds = dcmread(path, stop_before_pixels=True)
         told = " ".join(_text(ds, keyword) for keyword in DESCRIBING).lower()
         kind = forced or _kind(told, cxr_words, soft_words)
-        check_header(ds, GateSettings())  # lateral views, other regions, companions of our own
+        check_header(ds, GateSettings(), one_tissue=True)  # lateral views, other regions, companions of our own
         if kind == "bone":
             return None
         taken = _text(ds, "AcquisitionDate") + _text(ds, "AcquisitionTime")
