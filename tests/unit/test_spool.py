@@ -104,3 +104,9 @@ def test_quarantine_keeps_the_bytes_and_the_reason_and_can_be_repeated(tmp_path:
     assert kept.read_bytes() == b"bad"
     assert json.loads(kept.with_suffix(".json").read_text()) == {"reason": "not_chest"}
     assert not path.exists()
+
+
+def test_a_large_file_that_goes_to_the_disk_while_it_comes_is_whole(tmp_path: Path) -> None:
+    pieces = [bytes([number]) * 300_001 for number in range(23)]
+    path = Spool(tmp_path).write_incoming("c" * 40, pieces)
+    assert path.read_bytes() == b"".join(pieces)
