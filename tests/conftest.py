@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PEER_PROGRAMS = {"orthanc": "Orthanc", "dcmtk": "storescu", "dicom3tools": "dciodvfy"}
+PEER_PROGRAMS = {"orthanc": "Orthanc", "dcmtk": "storescu", "dicom3tools": "dciodvfy", "chromium": "chromium"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """What is no radiograph of a body, or not of a chest: real hips and ankles, photographs, text, noise, test patterns."""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,7 @@ def real_others(data: Path) -> Iterator[Film]:
 
 def pictures() -> Iterator[Film]:
     """Photographs and drawings that come with scikit-image and matplotlib, in grey."""
-    import matplotlib  # noqa: PLC0415 - heavy, and only for this
-    import skimage  # noqa: PLC0415
-
-    folders = [Path(skimage.__file__).parent / "data", Path(matplotlib.__file__).parent / "mpl-data" / "sample_data"]
+    folders = [_installed("skimage") / "data", _installed("matplotlib") / "mpl-data" / "sample_data"]
     paths = [path for folder in folders for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES]
     for index, path in enumerate(paths):
         try:
@@ -46,6 +44,20 @@ def pictures() -> Iterator[Film]:
             continue
         if min(grey.shape) >= 64 and grey.std() > 0.01:
             yield Film(small(grey), "other", "picture", path.stem, index % FOLDS)
+
+
+def _installed(package: str) -> Path:
+    """Folder of an installed package, which is not imported for its pictures.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        It is not installed.
+    """
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed, and its pictures are part of the training of the gate")
+    return Path(found.origin).parent
 
 
 def patterns(count: int) -> Iterator[Film]:
