@@ -5,7 +5,7 @@ import numpy as np
 from training.simulate.canvas import Canvas, FloatArray
 from training.simulate.habitus import Habitus
 
-__all__ = ["draw_devices"]
+__all__ = ["draw_devices", "draw_line"]
 
 # Soft tissue in g/cm3 that weakens the beam as much as the material, about 70 keV.
 METAL, STEEL_WIRE, PLASTIC, STRIPE = 18.0, 30.0, 1.0, 9.0
@@ -33,7 +33,7 @@ def draw_devices(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Floa
     return total
 
 
-def _line(
+def draw_line(
     canvas: Canvas,
     knots: list[tuple[float, float]],
     radius: float,
@@ -56,10 +56,10 @@ def _line(
 
 def _tube(canvas: Canvas, knots: list[tuple[float, float]], radius: float, striped: bool) -> FloatArray:
     """A hollow plastic tube, some with a radiopaque line."""
-    outer = _line(canvas, knots, radius, PLASTIC)
-    hollow = outer - _line(canvas, knots, radius * 0.68, PLASTIC)
+    outer = draw_line(canvas, knots, radius, PLASTIC)
+    hollow = outer - draw_line(canvas, knots, radius * 0.68, PLASTIC)
     if striped:
-        hollow = hollow + _line(canvas, [(x + radius * 0.5, y) for x, y in knots], radius * 0.16, STRIPE)
+        hollow = hollow + draw_line(canvas, [(x + radius * 0.5, y) for x, y in knots], radius * 0.16, STRIPE)
     return np.asarray(np.maximum(hollow, 0), dtype=np.float32)
 
 
@@ -77,7 +77,7 @@ def _lead(rng: np.random.Generator, canvas: Canvas) -> FloatArray:
     """An ECG electrode with its cable."""
     at = float(rng.uniform(-13, 13)), float(rng.uniform(2, 24))
     away = float(rng.choice([-22, 22])), float(rng.uniform(-8, 32))
-    cable = _line(canvas, _walk(rng, at, away, 7, 1.2), float(rng.uniform(0.04, 0.09)), float(rng.uniform(2.0, 8.0)))
+    cable = draw_line(canvas, _walk(rng, at, away, 7, 1.2), float(rng.uniform(0.04, 0.09)), float(rng.uniform(2.0, 8.0)))
     x, y = canvas.grid()
     far = np.hypot(x - at[0], y - at[1])
     return np.asarray(
@@ -94,7 +94,7 @@ def _catheter(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatAr
     knots = [entry, (side * 5.0 * k, 2.5 * k), (side * 1.5 * k, 5.2 * k), (-1.8 * k, 6.8 * k), tip]
     dense = float(rng.uniform(2.0, 7.0))
     port = _ring(canvas, (side * 8.5, 7.0), 1.1, 0.25) * METAL * 0.15 if rng.random() < 0.3 else np.float32(0)
-    return np.asarray(_line(canvas, knots, 0.1, dense) + port, dtype=np.float32)
+    return np.asarray(draw_line(canvas, knots, 0.1, dense) + port, dtype=np.float32)
 
 
 def _airway_tube(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatArray:
@@ -127,7 +127,7 @@ def _pacemaker(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> FloatA
     total = box + inner
     for tip in ((2.5, 18.0), (-2.0, 13.0))[: int(rng.integers(1, 3))]:
         way = [at, (side * 5, 3.2), (-1.6, 6.5), (-2.2, 11.0), (tip[0] * 0.3 - 1, tip[1] - 1), tip]
-        total = total + _line(canvas, way, 0.09, METAL)
+        total = total + draw_line(canvas, way, 0.09, METAL)
     return np.asarray(total, dtype=np.float32)
 
 
@@ -137,7 +137,7 @@ def _sternal_wires(rng: np.random.Generator, who: Habitus, canvas: Canvas) -> Fl
         y = (5.5 + 2.1 * k) * who.scale + float(rng.normal(0, 0.2))
         w, h = float(rng.uniform(0.6, 1.3)), float(rng.uniform(0.2, 0.5))
         loop = [(w * np.cos(a), y + h * np.sin(a)) for a in np.linspace(0, 6.3, 12) + rng.uniform(0, 6)]
-        total += _line(canvas, loop, 0.045, STEEL_WIRE)
+        total += draw_line(canvas, loop, 0.045, STEEL_WIRE)
     return total
 
 
@@ -153,4 +153,4 @@ def _trinket(rng: np.random.Generator, canvas: Canvas) -> FloatArray:
             (np.hypot(x - at[0], y - at[1]) < rng.uniform(0.2, 0.6)) * rng.uniform(0.3, 3.0), dtype=np.float32
         )
     away = at[0] + float(rng.normal(0, 3)), at[1] + float(rng.normal(0, 3))
-    return _line(canvas, _walk(rng, at, away, 5, 0.6), float(rng.uniform(0.03, 0.08)), float(rng.uniform(4, 25)))
+    return draw_line(canvas, _walk(rng, at, away, 5, 0.6), float(rng.uniform(0.03, 0.08)), float(rng.uniform(4, 25)))

@@ -7,7 +7,7 @@ from training.simulate.canvas import Canvas, FloatArray, fractal_noise
 from training.simulate.habitus import Habitus
 from training.simulate.lungs import Lungs
 
-__all__ = ["fall_ill"]
+__all__ = ["CALCIUM", "fall_ill", "lobed_ball"]
 
 CALCIUM = 2.6  # g/cm3 of soft tissue that weakens the beam as much as a calcified granuloma
 
@@ -53,13 +53,24 @@ def _nodules(rng: np.random.Generator, canvas: Canvas, lungs: Lungs) -> FloatArr
         mass = rng.random() < 0.06
         radius = float(rng.uniform(1.5, 3.2)) if mass else float(np.exp(rng.normal(np.log(0.55), 0.55)))
         hard = radius < 0.5 and rng.random() < 0.35
-        u, v = x - cx, y - cy
-        angle = np.arctan2(v, u)
-        lobes = sum(float(rng.normal(0, 0.07)) * np.cos(m * angle + float(rng.uniform(0, 6))) for m in range(2, 8))
-        q = (u**2 + v**2) / (radius * (1 + lobes)) ** 2
-        ball = 2 * radius * np.maximum(1 - q, 0) ** float(rng.uniform(0.5, 1.3))
+        ball = lobed_ball(rng, x - cx, y - cy, radius)
         total += ball * (CALCIUM if hard else float(rng.uniform(0.35, 0.8)))
     return total
+
+
+def lobed_ball(rng: np.random.Generator, u: FloatArray, v: FloatArray, radius: float) -> FloatArray:
+    """Path length (rows, columns) in cm through a nodule of uneven outline.
+
+    Parameters
+    ----------
+    u, v : offsets from its centre, cm, of shapes that broadcast together.
+    radius : cm.
+    """
+    angle = np.arctan2(v, u)
+    lobes = sum(float(rng.normal(0, 0.07)) * np.cos(m * angle + float(rng.uniform(0, 6))) for m in range(2, 8))
+    q = (u**2 + v**2) / (radius * (1 + lobes)) ** 2
+    ball: FloatArray = 2 * radius * np.maximum(1 - q, 0) ** float(rng.uniform(0.5, 1.3))
+    return ball
 
 
 def _consolidation(rng: np.random.Generator, canvas: Canvas, lungs: Lungs) -> FloatArray:
