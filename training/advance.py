@@ -31,10 +31,13 @@ __all__ = ["Training", "learning_rate", "update_average"]
 Gradients = tuple[Tensor | None, ...]
 
 
-def learning_rate(optimisation: Optimisation, step: int, max_steps: int) -> float:
-    """Linear warm-up, then a cosine from ``learning_rate`` to ``final_learning_rate`` at ``max_steps``."""
+def learning_rate(optimisation: Optimisation, step: int, max_steps: int, spent: float = 0.0) -> float:
+    """Linear warm-up, then a cosine from ``learning_rate`` to ``final_learning_rate`` at ``max_steps``.
+
+    ``spent`` is the share of a budget of processor time that is used up; it counts where it is ahead of the steps.
+    """
     warmup = min(1.0, (step + 1) / (optimisation.warmup_steps + 1))
-    fall = 0.5 * (1 + math.cos(math.pi * min(step / max_steps, 1.0)))
+    fall = 0.5 * (1 + math.cos(math.pi * min(max(step / max_steps, spent), 1.0)))
     low, high = optimisation.final_learning_rate, optimisation.learning_rate
     return warmup * (low + (high - low) * fall)
 
@@ -66,7 +69,8 @@ class Training:
 
     Attributes
     ----------
-    step, seconds, best : steps taken, time they took, best score, of all runs of this training together.
+    step, seconds, cpu_seconds, best : steps taken, time they took on the clock and of the processor, best score, of all
+        runs of this training together.
     scores : of the last validation.
     """
 
@@ -87,7 +91,7 @@ class Training:
             weights, rate = stage.opponent.parameters(), stage.opponent_learning_rate
             self.opponent_optimiser = torch.optim.Adam(weights, lr=rate, betas=(0.5, 0.9))
         self.generator = np.random.default_rng(run.seed)
-        self.step, self.seconds, self.best = 0, 0.0, -math.inf
+        self.step, self.seconds, self.cpu_seconds, self.best = 0, 0.0, 0.0, -math.inf
         self.scores: Scores = {}
         self.saved_step: int | None = None
         self.batch = world.share(_Batch(stage))
@@ -112,10 +116,13 @@ class Training:
         header = state.header
         self.generator.bit_generator.state = header["generator"]
         self.step, self.seconds, self.best = header["step"], header["seconds"], header["best"]
+        self.cpu_seconds = header.get("cpu_seconds", header["seconds"])  # states of before it was counted
         self.scores, self.saved_step = header.get("scores", {}), header["step"]
 
-    def advance(self, max_steps: int) -> Scores:
+    def advance(self, max_steps: int, max_cpu_seconds: float = math.inf) -> Scores:
         """Take one step and return the loss, its parts, the gradient's norm and the learning rate.
+
+        The rate falls with the steps, or with the processor time of a budget where that is nearer its end.
 
         Raises
         ------
@@ -123,7 +130,7 @@ class Training:
             A loss or a gradient is not finite; the weights are as they were.
         """
         optimisation, model = self.stage.optimisation, self.stage.model
-        rate = learning_rate(optimisation, self.step, max_steps)
+        rate = learning_rate(optimisation, self.step, max_steps, self._spent(max_cpu_seconds))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         model.train()
@@ -140,6 +147,12 @@ class Training:
         update_average(self.average, model, optimisation.ema, self.step)
         self.step += 1
         return {**parts, "learning_rate": rate}
+
+    def _spent(self, max_cpu_seconds: float) -> float:
+        """Share of the budget that is used up; processes agree on the largest, so that their rates do not differ."""
+        if math.isinf(max_cpu_seconds):
+            return 0.0
+        return self.world.largest(int(1000 * min(self.cpu_seconds / max(max_cpu_seconds, 1e-9), 1.0))) / 1000
 
     def _require_finite(self, parts: Scores, norms: Sequence[float]) -> None:
         """Every process sees the same means and norms, so that all of them end here or none."""
@@ -214,6 +227,7 @@ class Training:
         for prefix, optimiser in self._optimisers().items():
             tensors |= optimiser_tensors(optimiser, prefix)
         header = {"step": self.step, "seconds": self.seconds, "best": self.best, "scores": self.scores}
+        header["cpu_seconds"] = self.cpu_seconds
         header["generator"] = self.generator.bit_generator.state
         save_state(self.folder / name, TrainingState(tensors, header))
         self.saved_step = self.step
@@ -223,6 +237,7 @@ class Training:
             "stage": self.stage.name,
             "step": self.step,
             "seconds": round(self.seconds, 1),
+            "cpu_seconds": round(self.cpu_seconds, 1),
             "config": asdict(self.stage.config),
             "scores": self.scores,
             "provenance": self.stage.provenance | ({"started_from": self.started_from} if self.started_from else {}),

@@ -70,20 +70,26 @@ def run_stage(stage: Stage, run: Run) -> Outcome:
         if world.leads:
             training.save("last")
         world.wait()
-    return Outcome(ending, training.step, training.seconds, run.folder)
+    return Outcome(ending, training.step, training.seconds, run.folder, training.cpu_seconds)
 
 
 def _train(training: Training, run: Run, record: Record | None, stopped: Callable[[], bool]) -> Ending:
     started, earlier = time.monotonic(), training.seconds
+    cpu_started, cpu_earlier = time.process_time(), training.cpu_seconds
     optimisation = training.stage.optimisation
+    if training.cpu_seconds > run.max_cpu_minutes * 60:  # gone on with under a budget that is spent
+        return "out of time"
     while training.step < run.max_steps:
-        parts = training.advance(run.max_steps)
+        parts = training.advance(run.max_steps, run.max_cpu_minutes * 60)
         training.seconds = earlier + time.monotonic() - started
+        training.cpu_seconds = cpu_earlier + time.process_time() - cpu_started
         if record is not None:
             record.step(training.step, training.seconds, parts)
             if optimisation.validate_every and training.step % optimisation.validate_every == 0:
                 _look(training, record)
-        wish = 2 if stopped() else int(time.monotonic() - started > run.max_minutes * 60)
+            training.cpu_seconds = cpu_earlier + time.process_time() - cpu_started
+        late = time.monotonic() - started > run.max_minutes * 60 or training.cpu_seconds > run.max_cpu_minutes * 60
+        wish = 2 if stopped() else int(late)
         ending = ENDINGS[training.world.largest(wish)]
         if ending is not None:
             return ending

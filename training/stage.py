@@ -66,6 +66,9 @@ class Run:
     folder : gets `last/`, `best/`, `sheets/`, `tensorboard/` and `metrics.jsonl`.
     max_steps : of the whole training, earlier runs included.
     max_minutes : of this run.
+    max_cpu_minutes : processor time of the whole training, earlier runs, validation and all threads included; what a
+        comparison on a busy machine is fair in. The learning rate then falls with the time that is spent, where that is
+        ahead of the steps. Of the process that spent most under torchrun.
     resume : go on from `last/` where there is one, as if the run had never stopped; else start at step 0.
     workers : batches computed at the same time, each by a thread, and averaged into one step. On a busy machine two
         threads that meet once a step get far more done than one operation split over both cores. Not under torchrun.
@@ -77,6 +80,7 @@ class Run:
     folder: Path
     max_steps: int
     max_minutes: float = math.inf
+    max_cpu_minutes: float = math.inf
     seed: int = 0
     resume: bool = True
     quiet: bool = False
@@ -88,9 +92,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; ``seconds`` is the time of all runs of this training together."""
+    """How a run ended; ``seconds`` and ``cpu_seconds`` (of the processor) are those of all its runs together."""
 
     ending: Ending
     step: int
     seconds: float
     folder: Path
+    cpu_seconds: float = 0.0

@@ -48,6 +48,10 @@ def train(
     framings: Annotated[int, typer.Option("--framings", min=1, help="Random framings that are encoded.")] = 3000,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of each stage; else the preset's.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", min=0.0, help="Stop after this; go on later.")] = None,
+    cpu_minutes: Annotated[
+        float | None,
+        typer.Option("--cpu-minutes", min=0.0, help="Processor time of each stage, all its runs together."),
+    ] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Images at once; else the preset's.")] = None,
     accumulate: Annotated[int | None, typer.Option("--accumulate", min=1, help="Batches averaged into a step.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Batches computed at once, by threads.")] = 1,
@@ -71,6 +75,7 @@ def train(
     limits: dict[str, object] = {
         "max_steps": steps,
         "max_minutes": minutes,
+        "max_cpu_minutes": cpu_minutes,
         "earlier": earlier,
         "batch": batch,
         "accumulate": accumulate,

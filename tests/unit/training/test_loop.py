@@ -90,6 +90,39 @@ def test_a_time_limit_ends_after_the_step_in_hand(preset: Preset, tmp_path: Path
     assert (outcome.ending, outcome.step) == ("out of time", 1)
 
 
+def test_a_budget_of_processor_time_counts_all_runs_of_a_training_together(preset: Preset, tmp_path: Path) -> None:
+    """What is spent is kept in the checkpoint: a second run under the same budget takes no step more."""
+    budget = replace(run(tmp_path, 10**6), max_cpu_minutes=0.02)
+    first = run_stage(stage(preset), budget)
+    assert first.ending == "out of time"
+    assert first.cpu_seconds > 1.2  # seconds: .02 minutes
+    again = run_stage(stage(preset), budget)
+    assert (again.ending, again.step, again.cpu_seconds) == ("out of time", first.step, first.cpu_seconds)
+    assert read_meta(tmp_path / "last")["cpu_seconds"] == round(first.cpu_seconds, 1)
+    more = run_stage(stage(preset), replace(budget, max_steps=first.step + 2, max_cpu_minutes=10))
+    assert (more.ending, more.step) == ("finished", first.step + 2)
+    assert more.cpu_seconds > first.cpu_seconds
+
+
+def test_the_clock_does_not_count_as_processor_time(preset: Preset, tmp_path: Path) -> None:
+    def idle(model: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        time.sleep(0.05)
+        return (model(torch.ones(1, 3)) - rng.random()).pow(2).mean(), {}
+
+    outcome = run_stage(replace(stage(preset), loss=idle), replace(run(tmp_path, 10), max_cpu_minutes=1.0))
+    assert outcome.ending == "finished"
+    assert outcome.seconds >= 0.5
+    assert outcome.cpu_seconds < outcome.seconds
+
+
+def test_the_learning_rate_falls_with_a_budget_that_ends_before_the_steps(preset: Preset) -> None:
+    optimisation = preset.diffusion
+    whole, late = (learning_rate(optimisation, 500, 10**6, spent) for spent in (0.0, 1.0))
+    assert late == pytest.approx(optimisation.final_learning_rate)
+    assert learning_rate(optimisation, 500, 10**6, 0.5) == pytest.approx((whole + late) / 2, rel=1e-3)
+    assert learning_rate(optimisation, 500, 1000, 0.2) == learning_rate(optimisation, 500, 1000)
+
+
 def test_a_damaged_state_is_said_and_not_trained_over(preset: Preset, tmp_path: Path) -> None:
     run_stage(stage(preset), run(tmp_path, 4))
     (tmp_path / "last" / "state.safetensors").write_bytes(b"half a file")
