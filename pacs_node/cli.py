@@ -295,7 +295,8 @@ app.command(
 app.command(
     epilog=f"{EXAMPLES}pacs-node evaluate --pairs pairs/ -o report\n\n"
     "pacs-node evaluate --bundle my-bundle --pairs ingested/ --split test --control runs/first/control -o report\n\n"
-    "pacs-node evaluate --choose runs/first --choose runs/second --pairs pairs/"
+    "pacs-node evaluate --choose runs/first --choose runs/second --pairs pairs/\n\n"
+    "pacs-node evaluate --lesions --radiographs cxr/ --count 30 -o lesions"
 )(evaluate)
 
 

@@ -10,8 +10,9 @@ __all__ = ["evaluate"]
 
 def evaluate(
     pairs: Annotated[
-        Path, typer.Option("--pairs", help="Folder of real pairs NAME_cxr.* and NAME_soft.*, or an ingested one.")
-    ],
+        Path | None,
+        typer.Option("--pairs", help="Folder of pairs NAME_cxr.* and NAME_soft.*, or an ingested one."),
+    ] = None,
     bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.md and evaluation.json.")
@@ -37,6 +38,12 @@ def evaluate(
         list[Path] | None,
         typer.Option("--choose", help="Rank the checkpoints of this training run instead; repeatable."),
     ] = None,
+    lesions: Annotated[
+        bool,
+        typer.Option("--lesions", help="Put lesions into --radiographs or --pairs instead, and see what is left."),
+    ] = False,
+    count: Annotated[int, typer.Option("--count", min=1, help="Radiographs of each folder, for --lesions.")] = 30,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what --lesions puts in, and where.")] = 0,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where the bundle runs.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
     lpips_side: Annotated[
@@ -54,6 +61,13 @@ def evaluate(
     from pacs_node.commands.evaluate import Order, parse_steps, run
     from pacs_node.config import Device
 
+    if lesions:
+        from pacs_node.commands.lesions import LesionOrder, run_lesions
+
+        what, made = (radiographs, pairs, count, seed), (output, markdown)
+        raise typer.Exit(run_lesions(LesionOrder(bundle, *what, *made, Device(device), threads), as_json_document=json))
+    if pairs is None:
+        raise typer.BadParameter("name a folder of pairs, or take --lesions with --radiographs", param_hint="--pairs")
     data, targets = (pairs, split, parse_steps(steps), control, folds, radiographs), (output, markdown)
     order = Order(bundle, *data, *targets, lpips_side, Device(device), threads)
     raise typer.Exit(run(order, tuple(choose or ()), as_json_document=json))

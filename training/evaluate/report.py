@@ -14,7 +14,7 @@ from training.evaluate.pictures import jpeg, sheet
 from training.evaluate.run import Evaluation, Row
 from training.evaluate.tables import mean_scores, tables
 
-__all__ = ["as_json", "write_markdown", "write_report"]
+__all__ = ["as_json", "without_nan", "write_markdown", "write_report"]
 
 PAIRS = "Real pairs: input, output, truth, layer"
 RADIOGRAPHS = "Radiographs without a truth: input, output, layer"
@@ -33,7 +33,7 @@ def as_json(result: Evaluation, facts: Mapping[str, str]) -> dict[str, Any]:
         "seeds": [asdict(each) for each in result.seeds],
         "nodules": [asdict(each) for each in result.nodules],
     }
-    cleaned: dict[str, Any] = _without_nan(document)
+    cleaned: dict[str, Any] = without_nan(document)
     return cleaned
 
 
@@ -42,12 +42,12 @@ def _row(row: Row, mean: dict[str, float]) -> dict[str, Any]:
     return facts | {"mean_dual_energy": mean, "by_pair": row.scores}
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON knows neither NaN nor infinity."""
     if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

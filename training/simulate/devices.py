@@ -77,7 +77,8 @@ def _lead(rng: np.random.Generator, canvas: Canvas) -> FloatArray:
     """An ECG electrode with its cable."""
     at = float(rng.uniform(-13, 13)), float(rng.uniform(2, 24))
     away = float(rng.choice([-22, 22])), float(rng.uniform(-8, 32))
-    cable = draw_line(canvas, _walk(rng, at, away, 7, 1.2), float(rng.uniform(0.04, 0.09)), float(rng.uniform(2.0, 8.0)))
+    way = _walk(rng, at, away, 7, 1.2)
+    cable = draw_line(canvas, way, float(rng.uniform(0.04, 0.09)), float(rng.uniform(2.0, 8.0)))
     x, y = canvas.grid()
     far = np.hypot(x - at[0], y - at[1])
     return np.asarray(
