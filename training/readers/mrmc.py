@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["ArmMean", "Comparison", "Components", "Generalises", "Inference", "compare_arms"]
+__all__ = ["ArmMean", "Comparison", "Components", "Generalises", "Inference", "compare_arms", "mean_of_arm"]
 
 Floats = NDArray[np.float64]
 Generalises = Literal["readers and cases", "cases", "readers"]
@@ -110,7 +110,7 @@ def compare_arms(figures: Floats, covariance: Floats, level: float = 0.95) -> Co
     made.append(_inference("cases", difference, fixed, np.inf, level))
     if readers > 1:
         made.append(_inference("readers", difference, 2 / readers * parts.ms_interaction, readers - 1.0, level))
-    arms = (_arm(figures[0], covariance[0, :, 0], level), _arm(figures[1], covariance[1, :, 1], level))
+    arms = (mean_of_arm(figures[0], covariance[0, :, 0], level), mean_of_arm(figures[1], covariance[1, :, 1], level))
     return Comparison(figures, parts, arms, tuple(made))
 
 
@@ -143,8 +143,14 @@ def _both(difference: float, parts: Components, shared: float, readers: int, lev
     return _inference("readers and cases", difference, 2 / readers * error, df, level)
 
 
-def _arm(figures: Floats, covariance: Floats, level: float) -> ArmMean:
-    """Mean of one arm: MS(R) + J max(Cov2, 0) over J, with the degrees of freedom of Hillis (2007) for one arm."""
+def mean_of_arm(figures: Floats, covariance: Floats, level: float = 0.95) -> ArmMean:
+    """Mean of one arm: MS(R) + J max(Cov2, 0) over J, with the degrees of freedom of Hillis (2007) for one arm.
+
+    Parameters
+    ----------
+    figures : (J,), J >= 1.
+    covariance : (J, J).
+    """
     readers, mean = len(figures), float(figures.mean())
     if readers == 1:
         spread, df = float(covariance[0, 0]), np.inf

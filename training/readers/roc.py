@@ -77,7 +77,7 @@ def delong_covariance(kernels: Floats) -> Floats:
     """
     _, n, m = kernels.shape
     per_diseased, per_normal = kernels.mean(axis=1), kernels.mean(axis=2)
-    return np.atleast_2d(np.cov(per_diseased)) / m + np.atleast_2d(np.cov(per_normal)) / n
+    return np.asarray(np.atleast_2d(np.cov(per_diseased)) / m + np.atleast_2d(np.cov(per_normal)) / n)
 
 
 def leave_one_out(kernels: Floats) -> Floats:
