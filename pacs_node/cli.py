@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from pacs_node import __version__
+from pacs_node.commands.ablate_options import ablate
 from pacs_node.commands.bench_options import bench
+from pacs_node.commands.compare_options import compare
 from pacs_node.commands.evaluate_options import evaluate
 from pacs_node.commands.ingest_options import ingest
 from pacs_node.commands.simulate_options import simulate
@@ -304,6 +306,20 @@ app.command(
     epilog=f"{EXAMPLES}pacs-node sweep --pairs pairs/ --vary steps=1,2,4,10\n\n"
     "pacs-node sweep --pairs pairs/ --vary offset_noise=0,.1 --vary clipping.omega=0,3,12 --vary clipping.b=1.4,4"
 )(sweep)
+
+
+app.command(
+    epilog=f"{EXAMPLES}pacs-node ablate -o runs/ablate --markdown ablation.md\n\n"
+    "pacs-node ablate -o runs/ablate --only grid,steps --seeds 3\n\n"
+    "pacs-node ablate -o runs/own --data ingested/ --seeds 1\n\npacs-node ablate -o runs/look --quick"
+)(ablate)
+
+
+app.command(
+    epilog=f"{EXAMPLES}pacs-node compare -o runs/compare --cpu-minutes 12 --bundle default\n\n"
+    "pacs-node compare -o runs/compare --data ingested/ --pairs-test pairs/ --only control,ours\n\n"
+    "pacs-node compare -o /tmp/compare --quick",
+)(compare)
 
 
 app.command(

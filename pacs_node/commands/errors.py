@@ -26,6 +26,7 @@ class ExitCode:
 
 # How to get a module that a command may miss.
 EXTRAS = {
+    "matplotlib": "pip install 'pacs-node[training]'",
     "onnxruntime": "pip install 'pacs-node[cpu]', or 'pacs-node[gpu]' where there is an NVIDIA GPU",
     "onnx": "pip install 'pacs-node[export]'",
     "onnxscript": "pip install 'pacs-node[export]'",
