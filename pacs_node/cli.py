@@ -18,6 +18,7 @@ from pacs_node.commands.bench_options import bench
 from pacs_node.commands.compare_options import compare
 from pacs_node.commands.evaluate_options import evaluate
 from pacs_node.commands.ingest_options import ingest
+from pacs_node.commands.reader_study_options import reader_study_app
 from pacs_node.commands.simulate_options import simulate
 from pacs_node.commands.sweep_options import sweep
 from pacs_node.commands.train_options import train
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at the settings.")
 app.add_typer(config_app, name="config")
+app.add_typer(reader_study_app, name="reader-study")
 
 Config = Annotated[
     Path | None,

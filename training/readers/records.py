@@ -214,7 +214,7 @@ def open_study(folder: Path) -> Study:
 
 def write_study(folder: Path, study: Study) -> None:
     """Write `study.json`, whole or not at all. Raises DiskFull."""
-    write_atomically(folder / STUDY, (study.model_dump_json(indent=1) + "\n").encode())
+    write_atomically(folder / STUDY, (study.model_dump_json(indent=1) + "\n").encode(), mode=0o600)
 
 
 def read_answers(folder: Path) -> list[Answer]:
