@@ -1,0 +1,85 @@
+"""Means over images, and differences between systems with intervals from a bootstrap over people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluate.scores import Scores
+
+__all__ = ["Difference", "Summary", "paired_difference", "summary"]
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+SEED = 0xB007
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Mean and standard deviation over ``count`` images; NaN where no image has the figure."""
+
+    mean: float
+    sd: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A system's mean less that of another one on the same images, and the 95 % interval of it."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+def summary(scores: Mapping[str, Scores], key: str) -> Summary:
+    """Of one figure; images that do not have it (no lungs were found) are left out."""
+    values = np.array([score.get(key, np.nan) for score in scores.values()], dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Summary(float("nan"), float("nan"), 0)
+    return Summary(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0, len(values))
+
+
+def paired_difference(
+    one: Mapping[str, Scores], other: Mapping[str, Scores], persons: Mapping[str, str], key: str
+) -> Difference | None:
+    """Mean of ``one`` - ``other`` over the images that both have.
+
+    The interval is that of percentiles over resampled people, each with all of their images (Efron & Tibshirani 1993,
+    13.3, with people as the units): images of one person are not independent.
+
+    Returns
+    -------
+    None where fewer than two people are left, which tell nothing about others.
+    """
+    pairs = {
+        name: (score[key], other[name][key])
+        for name, score in one.items()
+        if key in score and key in other.get(name, {})
+    }
+    known = {name: a - b for name, (a, b) in pairs.items() if np.isfinite(a) and np.isfinite(b)}
+    people = sorted({persons[name] for name in known})
+    if len(people) < 2:
+        return None
+    place = {person: index for index, person in enumerate(people)}
+    sums, counts = np.zeros(len(people)), np.zeros(len(people))
+    for name, value in known.items():
+        sums[place[persons[name]]] += value
+        counts[place[persons[name]]] += 1
+    low, high = _interval(sums, counts)
+    return Difference(float(sums.sum() / counts.sum()), low, high)
+
+
+def _interval(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
+    drawn = np.random.default_rng(SEED).integers(len(sums), size=(RESAMPLES, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    tail: Sequence[float] = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+    low, high = np.quantile(means, tail)
+    return float(low), float(high)

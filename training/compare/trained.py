@@ -1,0 +1,178 @@
+"""Train each system under the budget, or take one over; what it cost is kept beside it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from training.baselines.registry import BASELINES, BaselineName, BaselineTraining, Scale
+from training.baselines.train import Terms, train_baseline
+from training.checkpoint import META, CheckpointError, read_meta
+from training.compare.ground import Ground
+from training.compare.ours import between_seconds, train_ours
+from training.compare.systems import Name
+from training.control import ControlData, train_control
+from training.loop import Outcome, Run
+from training.preset import Preset
+
+__all__ = ["FACTS", "Budget", "Task", "Trained", "settings", "taken_over", "train_system"]
+
+FACTS = "trained.json"
+ENOUGH_STEPS = 1_000_000  # the budget ends a training, not its steps
+SAVE_EVERY = 50
+WARMUP = 50
+# Batch and patch of the published sizes in minutes of one thread: a step of eight images of 256 px would leave a dozen.
+PATCHES: dict[tuple[BaselineName, Scale], dict[str, int]] = {
+    ("gusarev", "paper"): {"batch": 4},
+    ("resnet_bs", "paper"): {"batch": 2, "crop": 64},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The same for every system.
+
+    Attributes
+    ----------
+    cpu_minutes : processor time of one thread.
+    max_steps : of each stage; for tests.
+    framings : of the training pairs that ours encodes once.
+    """
+
+    cpu_minutes: float = math.inf
+    max_steps: int = ENOUGH_STEPS
+    framings: int = 600
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training cost.
+
+    Attributes
+    ----------
+    folder : what `training.compare.systems.open_system` opens.
+    scale : `paper` or `small`, or the preset's name.
+    steps : of each stage.
+    cpu_minutes : all stages and what comes between them; None where it is not known.
+    loaded : trained elsewhere, on pairs and under a budget that this comparison does not know.
+    """
+
+    folder: Path
+    scale: str
+    steps: dict[str, int]
+    cpu_minutes: float | None
+    loaded: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Changes when the weights do."""
+        return json.dumps([str(self.folder), self.scale, self.steps, self.cpu_minutes])
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One system to train.
+
+    Attributes
+    ----------
+    scale : of a rival.
+    preset : sizes of ours and of the control, and everybody's grid.
+    folder : of the training.
+    """
+
+    name: Name
+    scale: Scale
+    preset: Preset
+    ground: Ground
+    budget: Budget
+    folder: Path
+    quiet: bool = False
+
+
+def train_system(task: Task) -> Trained | None:
+    """Train one system, go on with it, or find that it is trained.
+
+    Returns
+    -------
+    None when it was stopped on the way.
+
+    Raises
+    ------
+    TrainingError, CheckpointError
+        The loss is not finite; an earlier state is damaged.
+    """
+    folder, own = task.folder, task.name in ("ours", "control")
+    if (folder / FACTS).is_file():
+        return _read(folder)
+    outcomes = _outcomes(task)
+    if any(outcome.ending == "stopped" for outcome in outcomes):
+        return None
+    between = between_seconds(folder) if task.name == "ours" else 0.0
+    minutes = (sum(outcome.cpu_seconds for outcome in outcomes) + between) / 60
+    steps = {outcome.folder.name: outcome.step for outcome in outcomes}
+    trained = Trained(folder, f"preset {task.preset.name}" if own else task.scale, steps, minutes)
+    part = folder / f"{FACTS}.part"
+    part.write_text(json.dumps(asdict(trained) | {"folder": "."}, indent=1), encoding="utf-8")
+    part.replace(folder / FACTS)
+    return trained
+
+
+def _outcomes(task: Task) -> Sequence[Outcome]:
+    name, ground, budget = task.name, task.ground, task.budget
+    run = Run(
+        task.folder,
+        budget.max_steps,
+        max_cpu_minutes=budget.cpu_minutes,
+        seed=budget.seed,
+        quiet=task.quiet,
+        tensorboard=False,
+        device="cpu",
+    )
+    facts = {"compared": True, "pairs": len(ground.pairs), "pairs_sha256": ground.identity}
+    if name == "ours":
+        return train_ours(task.preset, ground, run, budget.framings, facts)
+    data = ControlData([(source, 1.0) for source in ground.sources])
+    if name == "control":
+        return [train_control(task.preset, data, run, facts)]
+    training, grid = settings(name, task.scale), task.preset.grid
+    return [train_baseline(name, task.scale, data, run, Terms(grid, training, facts))]
+
+
+def settings(name: BaselineName, scale: Scale) -> BaselineTraining:
+    """A rival's own settings, with batches and patches that leave many steps in minutes of one thread."""
+    changes = PATCHES.get((name, scale), {}) | {"save_every": SAVE_EVERY, "validate_every": 0, "warmup_steps": WARMUP}
+    return BASELINES[name].training(scale).model_copy(update=changes)
+
+
+def _read(folder: Path) -> Trained:
+    told: Mapping[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return Trained(**(dict(told) | {"folder": folder}))
+
+
+def taken_over(name: Name, folder: Path) -> Trained:
+    """A system that was trained elsewhere.
+
+    Raises
+    ------
+    CheckpointError
+        The folder holds no checkpoint of it.
+    """
+    stages = ("autoencoder", "diffusion", "refiner") if name == "ours" else ("",)
+    metas = {}
+    for stage in stages:
+        for place in (folder / stage / "last", folder / stage):
+            if (place / META).is_file():
+                metas[stage or name] = read_meta(place)
+                break
+    if not metas or (name == "ours" and "diffusion" not in metas):
+        raise CheckpointError(f"{folder} holds no training of {name}")
+    seconds = [meta.get("cpu_seconds") for meta in metas.values()]
+    minutes = sum(seconds) / 60 if all(isinstance(each, int | float) for each in seconds) else None
+    meta = next(iter(metas.values()))
+    scale = str(
+        (meta.get("provenance") or {}).get("scale") or (meta.get("provenance") or {}).get("preset") or "unknown"
+    )
+    return Trained(folder, scale, {stage: int(each["step"]) for stage, each in metas.items()}, minutes, loaded=True)
