@@ -130,4 +130,5 @@ def _means(figures: Figures) -> Figures:
     known = np.isfinite(figures)
     counts = known.sum(axis=1)
     sums = np.where(known, figures, 0.0).sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(figures), math.nan), where=counts > 0)
+    found: Figures = np.divide(sums, counts, out=np.full(len(figures), math.nan), where=counts > 0)
+    return found

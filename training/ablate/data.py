@@ -179,7 +179,7 @@ def _on_grid(folder: Path, name: str, grid: int) -> tuple[FloatImage, FloatImage
     """Both twins stretched by the radiograph's range and averaged to the grid."""
     cxr, soft = read_pair(folder, name)
     low, high = intensity_range(cxr)
-    placement = place(*cxr.shape, grid)
+    placement = place(cxr.shape[0], cxr.shape[1], grid)
     stretched = (np.clip((image - low) / (high - low), 0, 1).astype(np.float32) for image in (cxr, soft))
     cxr, soft = (letterbox(image, placement) for image in stretched)
     return cxr, soft, placement

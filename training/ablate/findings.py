@@ -7,7 +7,7 @@ from typing import Literal
 
 from training.ablate.compare import BY_KEY, Difference, Seen
 from training.ablate.plan import KINDS, Cell, Kind, Study, Variant, cells_of
-from training.ablate.tables import KIND_TITLES, label, not_a_number
+from training.ablate.tables import KIND_TITLES, NOT_A_NUMBER, label
 
 __all__ = ["Finding", "findings", "told"]
 
@@ -66,8 +66,8 @@ def _state(seen: Seen, cell: Cell) -> str:
     tone, psnr = (seen.summary(cell, metric).mean for metric in ("bsr_tone", "psnr"))
     lost = seen.not_finite(cell)
     if not math.isfinite(psnr):
-        return not_a_number
-    broken = f", {lost:.0%} of the samples {not_a_number}" if lost else ""
+        return NOT_A_NUMBER
+    broken = f", {lost:.0%} of the samples {NOT_A_NUMBER}" if lost else ""
     return f"bsr_tone {tone:.3f}, PSNR {psnr:.1f} dB{broken}"
 
 
@@ -121,9 +121,9 @@ def _grid(seen: Seen) -> list[Finding]:
 
 
 def _agreement(seen: Seen, first: Cell, second: Cell) -> Agreement:
-    """Whether the first is better; a cell without numbers is worse than any with them."""
-    if seen.not_finite(second) > seen.not_finite(first):
-        return "yes"
+    """Whether the first is better; a cell that collapsed is worse than any that did not, whatever its outliers."""
+    if seen.collapsed(second) != seen.collapsed(first):
+        return "yes" if seen.collapsed(second) else "no"
     return AGREEMENT[seen.difference(first, second, "bsr_tone").verdict]
 
 
@@ -139,11 +139,8 @@ def _sweep(study: Study, claim: str, chosen: Callable[[Cell], bool]) -> Callable
             return [Finding(claim, f"the paper's value is not among those tried; bsr_tone at {line}")]
         if best == papers:
             return [Finding(claim, f"the best of those tried; bsr_tone at {line}", "yes")]
-        against = told(seen, best, papers)
-        agrees: Agreement = "no" if _agreement(seen, best, papers) == "yes" else "not clear"
-        return [
-            Finding(claim, f"best at {label(study, best)}: {against} than at the paper's; bsr_tone at {line}", agrees)
-        ]
+        words = f"best at {label(study, best)}, against the paper's: {told(seen, best, papers)}; bsr_tone at {line}"
+        return [Finding(claim, words, "no" if _agreement(seen, best, papers) == "yes" else "not clear")]
 
     return find
 

@@ -25,14 +25,15 @@ TITLES: dict[Study, str] = {
     "steps": "Steps of the sampler",
 }
 HOW_TO_READ = (
-    "**How to read it.** Every cell is one small network, trained and sampled as its row says and otherwise as the base: "
-    "offset noise of .1, clean condition, standardised latents, dynamic clipping with the paper's numbers. All networks "
-    "of one seed begin with the same weights and see the same framings, times and noises; all cells of one seed are "
-    "sampled from the same noise. The sampled layer (radiograph decoded less sample decoded) is subtracted on the grid "
-    "and cut at 0. ± is the deviation over the test pairs, each the mean of its seeds. In a comparison ± is the error "
-    f"of the mean paired difference; it is called better or worse where it is {CLEAR:g} errors from 0 and every seed says the "
-    "same. *Collapsed*: further from the truth than the radiograph itself in PSNR, or no numbers at all. The claims are "
-    "judged by `bsr_tone`. What the figures mean is told in [the guide](EVALUATION_GUIDE)."
+    "**How to read it.** Every cell is one small network, trained and sampled as its row says and otherwise as the "
+    "base: offset noise of .1, clean condition, standardised latents, dynamic clipping with the paper's numbers. All "
+    "networks of one seed begin with the same weights and see the same framings, times and noises; all cells of one "
+    "seed are sampled from the same noise. The sampled layer (radiograph decoded less sample decoded) is subtracted on "
+    "the grid and cut at 0. ± is the deviation over the test pairs, each the mean of its seeds. In a comparison ± is "
+    f"the error of the mean paired difference; better or worse is said where it is {CLEAR:g} errors from 0 and every "
+    "seed says the same. *Collapsed*: further from the truth than the radiograph itself in PSNR, or no numbers at all. "
+    "The claims are judged by `bsr_tone`, and a cell that collapsed is worse than one that did not. What the figures "
+    "mean is told in [the guide](EVALUATION_GUIDE)."
 )
 LIMITS = (
     "**What this can and cannot show.** These networks are a thousandth of the published size, trained for minutes on "
@@ -110,7 +111,8 @@ def _facts(seen: Seen) -> Grid:
 
 
 def _networks(preset: dict[str, Any], facts: dict[str, Any]) -> str:
-    sizes = f"preset {preset['name']}, grid {preset['grid']} x {preset['grid']}, predicts {preset['denoiser']['prediction']}"
+    grid, prediction = preset["grid"], preset["denoiser"]["prediction"]
+    sizes = f"preset {preset['name']}, grid {grid} x {grid}, predicts {prediction}"
     counted = (
         f"{facts['autoencoder_weights']:,} weights of the autoencoder, {facts['denoiser_weights']:,} of a denoiser"
     )

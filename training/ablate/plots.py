@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from training.ablate.compare import BY_KEY, Seen
 from training.ablate.findings import PAPER_B, PAPER_LAMBDA, PAPER_OMEGA
 from training.ablate.plan import KINDS, Cell, Study, cells_of
-from training.ablate.tables import HEADS, KIND_TITLES, PER_STEP, label, not_a_number
+from training.ablate.tables import HEADS, KIND_TITLES, NOT_A_NUMBER, PER_STEP, label
 
 __all__ = ["CURVES", "plot"]
 
@@ -22,16 +22,21 @@ CURVES: tuple[Study, ...] = ("lambda", "omega", "b", "steps")
 LOWEST, HIGHEST = -1.0, 1.0  # of bsr_tone in colours and curves; what lies below is written at the edge
 PANELS = ("bsr_tone", "psnr")
 PAPERS = {"lambda": PAPER_LAMBDA, "omega": PAPER_OMEGA / PER_STEP, "b": PAPER_B}
-STYLE = {"svg.hashsalt": "ablation", "svg.fonttype": "none", "font.size": 10, "font.family": "sans-serif"}
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "ablation",
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "font.family": "sans-serif",
+}
 COLOURS = {"dynamic_clipping": "#0969da", "none": "#bc4c00"}
 
 
 def plot(seen: Seen, study: Study) -> str:
     """The picture of a study that was measured, as the text of an SVG file."""
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):
         figure = _curves(seen, study) if study in CURVES else _colours(seen, study)
         stream = io.StringIO()
-        FigureCanvasSVG(figure)  # type: ignore[no-untyped-call]
+        FigureCanvasSVG(figure)
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
@@ -58,7 +63,7 @@ def _colours(seen: Seen, study: Study) -> Figure:
 def _words(seen: Seen, cell: Cell) -> str:
     tone, psnr = (seen.summary(cell, metric).mean for metric in ("bsr_tone", "psnr"))
     if not math.isfinite(psnr):
-        return f"{not_a_number}\ncollapsed"
+        return f"{NOT_A_NUMBER}\ncollapsed"
     return f"{tone:.3f}, {psnr:.1f} dB" + ("\ncollapsed" if seen.collapsed(cell) else "")
 
 
@@ -98,6 +103,6 @@ def _curve(axes: Axes, seen: Seen, study: Study, cells: Sequence[Cell], metric: 
         seeds = [mean for mean in summary.by_seed if mean > floor]
         axes.plot([place] * len(seeds), seeds, ".", markersize=3, color="#57606a")
         if not summary.mean > floor:  # below, or no number: written at the edge
-            words = f"{summary.mean:.1f}" if math.isfinite(summary.mean) else not_a_number
+            words = f"{summary.mean:.1f}" if math.isfinite(summary.mean) else NOT_A_NUMBER
             axes.plot([place], [floor], marker="v", color=colour, markersize=5)
             axes.annotate(words, (place, floor), textcoords="offset points", xytext=(0, 5), ha="center", fontsize=7)

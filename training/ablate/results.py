@@ -60,6 +60,18 @@ class Results:
         self.document[part] |= _plain(values)
         self.write()
 
+    def bind(self, identity: str) -> None:
+        """Keep which pairs were trained on.
+
+        Raises
+        ------
+        ConfigError
+            What is here was trained on others.
+        """
+        known = self.document["facts"].setdefault("pairs_sha256", identity)
+        if known != identity:
+            raise ConfigError(f"{self.path.parent} was made with other pairs: choose another folder")
+
     def trained(self, variant: Variant, seed: int) -> bool:
         """Whether this training has ended."""
         return f"{variant.name}-seed-{seed}" in self.document["trainings"]

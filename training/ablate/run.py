@@ -104,8 +104,10 @@ def ablate(wish: Wish, judge: Callable[[], Judge], told: Told) -> Results:
     missing = _missing(wish, results)
     if not missing and results.document["references"]:
         return results
-    results.note("facts", {"environment": describe_environment(torch.get_num_threads())})
     data = _data(wish, told)
+    results.bind(data.identity)
+    begun = {"environment": describe_environment(torch.get_num_threads())}
+    results.note("facts", begun | results.document["facts"])  # those of the first call, where there was one
     ground = _ground(wish, data, results, told)
     bench = Bench(data.tested, judge())
     _references(results, bench, ground)

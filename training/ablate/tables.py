@@ -1,13 +1,13 @@
 """The figures of each study as tables that a terminal and a page can show."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pacs_node.bench.rows import Grid
 from training.ablate.compare import BY_KEY, SHOWN, Seen
 from training.ablate.plan import Cell, Kind, Study, Variant, cells_of
 
-__all__ = ["KIND_TITLES", "label", "not_a_number", "references", "study_table", "summary", "trainings"]
+__all__ = ["KIND_TITLES", "NOT_A_NUMBER", "label", "references", "study_table", "summary", "trainings"]
 
 KIND_TITLES: dict[Kind, str] = {
     "none": "none",
@@ -16,7 +16,7 @@ KIND_TITLES: dict[Kind, str] = {
     "dynamic_clipping": "dynamic clipping",
 }
 PER_STEP = 1000  # omega of the paper is per step of 1000, ours over the whole way
-not_a_number = "no number"
+NOT_A_NUMBER = "no number"
 REFERENCES = {
     "identity": "identity (the input)",
     "tone": "best tone curve",
@@ -33,24 +33,20 @@ HEADS = {
 }
 
 
+LABELS: dict[Study, Callable[[Cell], str]] = {
+    "grid": lambda cell: f"yes, {cell.variant.offset_noise:g}" if cell.variant.offset_noise else "no",
+    "lambda": lambda cell: f"{cell.variant.offset_noise:g}",
+    "omega": lambda cell: f"{(cell.way.omega or 0.0) / PER_STEP:g}",
+    "b": lambda cell: f"{cell.way.b:g}",
+    "condition": lambda cell: "scaled in training" if cell.variant.scaled_condition else "as it is",
+    "latents": lambda cell: "in the encoder's units" if cell.variant.raw_latents else "standardised",
+    "steps": lambda cell: f"{cell.way.steps}",
+}
+
+
 def label(study: Study, cell: Cell) -> str:
     """What is varied in this cell, apart from its thresholding."""
-    variant, way = cell.variant, cell.way
-    match study:
-        case "grid":
-            return f"yes, {variant.offset_noise:g}" if variant.offset_noise else "no"
-        case "lambda":
-            return f"{variant.offset_noise:g}"
-        case "omega":
-            return f"{(way.omega or 0.0) / PER_STEP:g}"
-        case "b":
-            return f"{way.b:g}"
-        case "condition":
-            return "scaled in training" if variant.scaled_condition else "as it is"
-        case "latents":
-            return "in the encoder's units" if variant.raw_latents else "standardised"
-        case "steps":
-            return f"{way.steps}"
+    return LABELS[study](cell)
 
 
 def study_table(seen: Seen, study: Study, title: str) -> Grid:
@@ -107,10 +103,10 @@ def _title(metric: str) -> str:
 def _figure(seen: Seen, cell: Cell, metric: str) -> str:
     found = seen.summary(cell, metric)
     if not math.isfinite(found.mean):
-        return not_a_number
+        return NOT_A_NUMBER
     return f"{_number(found.mean, metric)} ± {_number(found.deviation, metric)}"
 
 
 def _number(value: float, metric: str) -> str:
     found = BY_KEY[metric]
-    return f"{value * found.factor:.{found.digits}f}" if math.isfinite(value) else not_a_number
+    return f"{value * found.factor:.{found.digits}f}" if math.isfinite(value) else NOT_A_NUMBER
