@@ -95,3 +95,46 @@ def read(
     from pacs_node.commands.reader_study import read_command
 
     raise typer.Exit(read_command(study, reader or (), host=host, port=port, as_json=json))
+
+
+@reader_study_app.command(
+    epilog=f"{EXAMPLES}pacs-node reader-study score study\n\n"
+    "pacs-node reader-study score study -o scored --at 0 --at 75\n\n"
+    "pacs-node reader-study score study --json | jq .detection"
+)
+def score(
+    study: Study,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Gets report.md, scores.json and readings.csv."),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="The report alone, for a document.")
+    ] = None,
+    reader: Annotated[
+        list[str] | None,
+        typer.Option("--reader", help="Whose readings count; may be repeated.", show_default="every reader"),
+    ] = None,
+    at: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--at", min=0, max=100, help="Count what is at least so confident; repeatable.", show_default="0 and 50"
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance", min=0, max=100, help="Reach of a mark, % of the longer side, where a lesion is smaller."
+        ),
+    ] = 1.0,
+    *,
+    json: Json = False,
+) -> None:
+    """Score what was read: scores of companions, detection with against without, reading time, with 95 % intervals.
+
+    An unfinished study is scored on what is finished, and what is missing is said. Differences are tested for other
+    readers and cases (Obuchowski-Rockette with Hillis' degrees of freedom) and for these readers and other cases.
+    """
+    from pacs_node.commands.reader_study_score import Order, how, run
+
+    raise typer.Exit(run(Order(study, output, markdown, how(reader, at, tolerance)), as_json_document=json))

@@ -1,47 +1,21 @@
-"""A scored study as tables of texts, as a Markdown page, as JSON, and as a list of readings for other programs."""
+"""A scored study as tables of texts, which a terminal and Markdown can show."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
-from pacs_node.bench.markdown import as_markdown
 from pacs_node.bench.rows import Grid
 from training.readers.agreement import Agreement
 from training.readers.criteria import SCALE
 from training.readers.figures import Estimate
 from training.readers.mrmc import ArmMean, Inference
-from training.readers.readings import ARMS, Readings
+from training.readers.readings import ARMS, Block
 from training.readers.records import Arm
 from training.readers.score import Figure, Result
 
-__all__ = ["NOBODY_READ", "as_json", "as_page", "readings_csv", "summary", "tables"]
+__all__ = ["summary", "tables"]
 
-NOBODY_READ = "Simulated readers: no person read anything. These figures show the form of the tables and nothing else."
-RESEARCH_USE = "Research use only."
 NOTHING = "-"
 HEADS: Mapping[Arm, str] = {"without": "without companion", "with": "with companion"}
-METHODS = (
-    "**Scores**: 3 is best. AC2 (Gwet 2008, quadratic weights, missing ratings allowed) and kappa (Conger 1980, Cohen's "
-    "weighted kappa for two readers; limits by jackknife over cases). Kappa falls to 0 where nearly all scores are equal, "
-    "however far readers agree; AC2 does not.",
-    "**Marks**: taken from the most confident down; a mark hits the nearest lesion not yet hit whose centre is nearer than "
-    "its radius, or than the tolerance where that is larger. Further marks on a lesion that was hit count neither way. "
-    "*At t* counts marks, or cases, of at least that confidence.",
-    "**AUC of cases**: area under the empirical ROC curve of one rating a case. **wAFROC** (Chakraborty & Zhai 2016): how "
-    "often a lesion, hit or missed, is rated above the highest false mark of a case without lesions; lesions of a case "
-    "share one vote. It runs from 0 to 1, and a reader who never marks anything has .5.",
-    "**Readers and cases**: Obuchowski & Rockette (1995) with the covariances bounded as in Hillis et al. (2005) and the "
-    "degrees of freedom of Hillis (2007); it holds for other readers and other cases. **Cases**: the same with these "
-    "readers fixed. Covariances by DeLong et al. (1988) for AUC and wAFROC, by jackknife over cases else.",
-    "**Bootstrap**: percentiles of the difference over cases drawn again, a check of *cases*.",
-    "**One reader alone**: limits of AUC and wAFROC by DeLong on the logit scale, of shares by Wilson (1927), which takes "
-    "lesions of one case for independent, of the rest by jackknife; p by McNemar's exact test on the lesions or cases that "
-    "changed. These p values are not corrected for their number.",
-    "**Time**: geometric mean of the seconds in view; the difference is a ratio.",
-)
 
 
 def summary(result: Result) -> list[Grid]:
@@ -82,30 +56,32 @@ def _agreement(found: Agreement | None) -> str:
 
 
 def _table_4(result: Result) -> list[Grid]:
-    arms = tuple(arm for block in result.blocks for arm in block.arms)
-    if len(arms) == 0:
-        return []
-    block = result.blocks[0]
-    lesions = sum(len(block.finished[block.readers[0], case, block.arms[0]].matches.found) for case in block.cases)  # type: ignore[union-attr]
-    told = f"{len(block.readers)} readers, {len(block.cases)} cases, {lesions} lesions"
-    if len(block.arms) == len(ARMS):
-        rows = [_compared(figure) for figure in result.figures]
+    both = next((block for block in result.blocks if len(block.arms) == len(ARMS)), None)
+    if both is not None:
         heads = ("", *(HEADS[arm] for arm in ARMS), "difference", "p, readers and cases", "difference", "p, cases")
-        return [Grid(f"Detection (Table 4): {told}; means over readers (95 %)", (*heads, "bootstrap"), rows)]
+        title = f"Detection (Table 4): {_size(both)}; means over readers (95 %)"
+        return [Grid(title, (*heads, "bootstrap"), [_compared(figure) for figure in result.figures])]
     made = []
-    for number, alone in enumerate(result.blocks):
-        count = len(result.figures) // len(result.blocks)
-        figures = result.figures[number * count : (number + 1) * count]
-        rows = [(_name(figure), _mean(figure, alone.arms[0]), figure.reason) for figure in figures]
-        title = f"Detection {HEADS[alone.arms[0]]} (Table 4): {len(alone.readers)} readers, {len(alone.cases)} cases"
+    count = len(result.figures) // max(len(result.blocks), 1)
+    for number, block in enumerate(result.blocks):
+        arm, figures = block.arms[0], result.figures[number * count : (number + 1) * count]
+        rows = [(_name(figure), _mean(figure, arm), figure.reason) for figure in figures]
+        title = f"Detection {HEADS[arm]} (Table 4): {_size(block)}"
         made.append(Grid(title, ("", "mean over readers (95 %)", ""), rows))
     return made
+
+
+def _size(block: Block) -> str:
+    first = block.of(block.arms[0], block.readers[0])
+    lesions = sum(len(reading.matches.found) for reading in first if reading.matches)
+    readers = f"{len(block.readers)} reader{'s' if len(block.readers) > 1 else ''}"
+    return f"{readers}, {len(block.cases)} cases, {lesions} lesions"
 
 
 def _compared(figure: Figure) -> tuple[str, ...]:
     if figure.comparison is None:
         return (_name(figure), NOTHING, NOTHING, f"not given: {figure.reason}", NOTHING, NOTHING, NOTHING, NOTHING)
-    both, cases = (figure.comparison.holding_for(whom) for whom in ("readers and cases", "cases"))  # type: ignore[arg-type]
+    both, cases = figure.comparison.holding_for("readers and cases"), figure.comparison.holding_for("cases")
     limits = (
         NOTHING if figure.bootstrap is None else f"{_signed(figure.bootstrap[0])} to {_signed(figure.bootstrap[1])}"
     )
@@ -189,92 +165,3 @@ def _signed(value: float) -> str:
 
 def _p(value: float) -> str:
     return NOTHING if math.isnan(value) else "< .001" if value < 0.001 else f"{value:.3f}"
-
-
-def as_page(result: Result, facts: Mapping[str, str]) -> str:
-    """The report as Markdown.
-
-    Parameters
-    ----------
-    facts : name -> value: command, version, commit.
-    """
-    study = result.readings.study
-    head = NOBODY_READ if result.simulated else RESEARCH_USE
-    rated = "stated confidence in the case" if result.readings.by_case_confidence else "confidence of its highest mark"
-    own = {
-        "study": study.title,
-        "cases": f"{len(study.cases)}, of which {_with_lesions(result.readings)}",
-        "readers": ", ".join(each.reader for each in result.readings.progress),
-        "seed of the study": str(study.seed),
-        "rating of a case": rated,
-        "tolerance of a mark": f"{result.options.tolerance_percent:g} % of the longer side",
-    }
-    table = ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in {**own, **facts}.items())]
-    notes = [f"- {warning}" for warning in result.warnings]
-    methods = ["## How it was computed", "\n".join(f"- {each}" for each in METHODS)]
-    parts = ["# Reader study", f"**{head}**", "\n".join(table), *(["\n".join(notes)] if notes else [])]
-    return "\n\n".join([*parts, as_markdown(tables(result)), *methods]) + "\n"
-
-
-def _with_lesions(readings: Readings) -> str:
-    truths = [case.truth for case in readings.study.cases]
-    diseased = sum(bool(truth.lesions) for truth in truths if truth is not None)
-    lesions = sum(len(truth.lesions) for truth in truths if truth is not None)
-    unknown = sum(truth is None for truth in truths)
-    told = f"{diseased} with {lesions} lesions and {len(truths) - diseased - unknown} without"
-    return f"{told}, {unknown} of unknown truth" if unknown else told
-
-
-def as_json(result: Result, facts: Mapping[str, str]) -> dict[str, Any]:
-    """The result as JSON values; null stands for what is not defined, and for infinite degrees of freedom."""
-    whole = {
-        "version": 1,
-        **facts,
-        "title": result.readings.study.title,
-        "simulated": result.simulated,
-        "options": asdict(result.options),
-        "readings": [asdict(each) for each in result.readings.progress],
-        "warnings": list(result.warnings),
-        "scores": [asdict(each) for each in result.criteria],
-        "detection": [asdict(each) for each in result.figures],
-        "log_seconds": [asdict(each) for each in result.times],
-    }
-    plain = _plain(whole)
-    assert isinstance(plain, dict)  # noqa: S101 (as it went in)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    """Tuples and arrays as lists, NaN and infinity as None."""
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def readings_csv(readings: Readings) -> str:
-    """One line a finished reading, for other programs; an empty cell is unknown, ratings of nothing marked are too."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    heads = ("reader", "case", "arm", "diseased", "rating", "found", "missed", "false", "repeats", "seconds")
-    writer.writerow((*heads, *("vessels", "airways", "suppression")))
-    for each in sorted(readings.finished.values(), key=lambda reading: (reading.reader, reading.case, reading.arm)):
-        marks = each.matches
-        hits = [mark for mark in marks.found if mark is not None] if marks else []
-        counted = (
-            (_listed(hits), len(marks.found) - len(hits), _listed(marks.false), marks.repeats) if marks else ("",) * 4
-        )
-        scores = each.scores
-        given = (scores.vessels, scores.airways, scores.suppression) if scores else (None,) * 3
-        truth = "" if each.diseased is None else int(each.diseased)
-        rating = f"{each.rating:g}" if math.isfinite(each.rating) else ""
-        row = (each.reader, each.case, each.arm, truth, rating, *counted, f"{each.seconds:.1f}", *given)
-        writer.writerow("" if cell is None else cell for cell in row)
-    return stream.getvalue()
-
-
-def _listed(confidences: Sequence[float]) -> str:
-    return " ".join(f"{each:g}" for each in confidences)
