@@ -5,8 +5,10 @@ differences show the lesion alone ("paired"); the images with lesions show what 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 from scipy.signal import fftconvolve
 
@@ -83,6 +85,8 @@ def remains(four: Four, shadow: Shadow) -> Remains:
     core, support = mark >= 0.5 * mark.max(), mark >= SUPPORT * mark.max()
     away = distance_transform_edt(~support) * four.mm
     ring = (away > RING_MM[0]) & (away <= RING_MM[1])
+    if shadow.beside is not None:
+        ring &= _laid(shadow.beside, shadow, window)
     whole = support | ring
     contrast_in, contrast_out = (float(d[core].mean() - d[ring].mean()) for d in (came_in, came_out))
     read_in, read_out = (
@@ -121,9 +125,16 @@ def _wider(four: Four, shadow: Shadow, by_mm: float) -> tuple[tuple[slice, slice
         (max(part.start - reach, 0), min(part.stop + reach, size))
         for part, size in zip(shadow.window, four.before.shape, strict=True)
     ]
-    mark = np.zeros([last - first for first, last in spans], np.float32)
-    mark[tuple(slice(p.start - s[0], p.stop - s[0]) for p, s in zip(shadow.window, spans, strict=True))] = shadow.mark
-    return (slice(*spans[0]), slice(*spans[1])), mark
+    window = slice(*spans[0]), slice(*spans[1])
+    return window, _laid(shadow.mark, shadow, window)
+
+
+def _laid(image: NDArray[Any], shadow: Shadow, window: tuple[slice, slice]) -> NDArray[Any]:
+    """An image of the shadow's window in a larger one; 0 around it."""
+    laid = np.zeros([part.stop - part.start for part in window], image.dtype)
+    where = (slice(p.start - w.start, p.stop - w.start) for p, w in zip(shadow.window, window, strict=True))
+    laid[tuple(where)] = image
+    return laid
 
 
 def _correlation(a: FloatImage, b: FloatImage) -> float:

@@ -50,6 +50,7 @@ class Shadow:
     grams : (h, w) float32, g/cm2, more or less than before.
     mark : (h, w) float32 >= 0: what is to be seen, where it is not all of ``grams``: the line, not the air beside it.
     is_compact : a nodule, which has surroundings of its own kind.
+    beside : (h, w), where the mark is to be compared with: the air of a pneumothorax; None for all around.
     """
 
     top: int
@@ -57,6 +58,7 @@ class Shadow:
     grams: FloatImage
     mark: FloatImage
     is_compact: bool = False
+    beside: MaskImage | None = None
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -127,7 +129,7 @@ def pneumothorax(rng: np.random.Generator, lung: MaskImage, mm: float) -> Shadow
     air = (
         gaussian_filter(np.clip((away - depth) / 0.8, 0, 1) * part, 0.5 / mm) * where * LUNG * float(rng.uniform(2, 4))
     )
-    return Shadow(window[0].start, window[1].start, (line - air).astype(np.float32), line)
+    return Shadow(window[0].start, window[1].start, (line - air).astype(np.float32), line, beside=depth < away)
 
 
 def catheter(rng: np.random.Generator, lung: MaskImage, mm: float) -> Shadow:
