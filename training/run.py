@@ -1,8 +1,8 @@
 """The whole way from nothing to a trained run: draw people, form pairs, train, encode, train.
 
-Everything lies under one folder, `anatomy/ pairs/ autoencoder/ latents/ diffusion/ coarse/ refiner/ control/`; whatever
-is there already is used and not made again, so that the same call goes on where an earlier one ended. With folders of
-pairs of its own a run simulates nothing; what it keeps of them is in `data/`.
+Everything lies under one folder, `anatomy/ pairs/ autoencoder/ latents/ diffusion/ coarse/ refiner/ control/` and
+`baselines/`; whatever is there already is used and not made again, so that the same call goes on where an earlier one
+ended. With folders of pairs of its own a run simulates nothing; what it keeps of them is in `data/`.
 """
 
 import logging
@@ -16,6 +16,8 @@ import torch
 from export.fingerprint import fingerprint
 from model.denoiser import Denoiser
 from training.autoencoder import AutoencoderData, train_autoencoder
+from training.baselines.registry import BASELINES, BaselineName, Scale
+from training.baselines.train import Terms, train_baseline
 from training.checkpoint import META, STATE, load_autoencoder, require_sizes
 from training.claims import SIMULATED, claim
 from training.coarse import CoarseShards, Sampler, denoiser_folder, form_coarse
@@ -34,7 +36,7 @@ from training.simulate.cache import AnatomyCache, write_cache
 from training.sources import Gathered, gather, held_out_images, is_ingested, validation_pairs
 from training.validate import RealPairs
 
-__all__ = ["STAGES", "Amounts", "Sources", "StageName", "stages_of", "train"]
+__all__ = ["STAGES", "Amounts", "Sources", "StageName", "stages_of", "train", "train_rival"]
 
 log = logging.getLogger(__name__)
 StageName = Literal["autoencoder", "diffusion", "refiner", "control"]
@@ -137,6 +139,40 @@ def train(
         if outcomes[-1].ending != "finished":
             break
     return outcomes
+
+
+def train_rival(
+    preset: Preset,
+    folder: Path,
+    rival: tuple[BaselineName, Scale],
+    *,
+    sources: Sources | None = None,
+    amounts: Amounts | None = None,
+    **limits: Any,
+) -> Outcome:
+    """Train a rival on the pairs of a run, or go on training it, in `baselines/NAME/` of its folder.
+
+    Parameters
+    ----------
+    preset : whose grid the pairs have; the rest of it is not looked at.
+    rival : its name and its sizes.
+    limits : as of `train`; with ``earlier`` it starts with the weights of the same rival in that run.
+
+    Raises
+    ------
+    ConfigError, TrainingError, CheckpointError, PerceptualWeightsError
+        As `train` and `train_baseline`.
+    """
+    name, scale = rival
+    sizes = {key: limits.pop(key) for key in ("batch", "accumulate") if key in limits}
+    settings = BASELINES[name].training(scale).model_copy(update=sizes)
+    if not current_world().leads:
+        limits["quiet"] = True
+    plan = _Plan(preset, folder, sources or Sources(), amounts or Amounts())
+    data = _in_order(lambda: _gathered(plan))
+    run = Run(**({"max_steps": settings.max_steps} | limits | {"folder": folder / "baselines" / name}))
+    pairs = ControlData([(source, 1.0) for source in data.sources], data.real)
+    return train_baseline(name, scale, pairs, run, Terms(preset.grid, settings, _provenance(plan, data)))
 
 
 def stages_of(preset: Preset) -> tuple[StageName, ...]:

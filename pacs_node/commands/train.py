@@ -1,4 +1,4 @@
-"""`pacs-node train ...`: pairs, autoencoder, denoiser, refiner, control; each goes on where it was stopped."""
+"""`pacs-node train ...`: pairs, the stages of a run, or a rival of it; each goes on where it was stopped."""
 
 import errno
 import logging
@@ -13,14 +13,25 @@ from PIL import UnidentifiedImageError
 from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.terminal import print_json, say, stdout
 from pacs_node.errors import ConfigError, DiskFull, ModelError
+from training.baselines.registry import BaselineName, Scale
 from training.checkpoint import CheckpointError
 from training.loop import Outcome, OutOfMemory, TrainingError
 from training.parallel import DeviceError, joined
 from training.perceptual import PerceptualWeightsError
 from training.preset import Preset, PresetError, load_preset
-from training.run import Amounts, Sources, StageName, stages_of, train
+from training.run import Amounts, Sources, StageName, stages_of, train, train_rival
 
-__all__ = ["Order", "run", "run_folder"]
+__all__ = ["Order", "Rivalry", "require_one", "run", "run_folder"]
+
+StageOrAll = StageName | Literal["all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rivalry:
+    """A rival to train, and its sizes."""
+
+    name: BaselineName
+    scale: Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +49,35 @@ class Order:
 
     folder: Path
     preset: str
-    stage: StageName | Literal["all"]
+    what: StageOrAll | Rivalry
     amounts: tuple[int, int, int]
     folders: tuple[tuple[Path, ...], Path | None, Path | None]
     limits: dict[str, Any]
 
     def stages(self, preset: Preset) -> tuple[StageName, ...]:
         """In the order in which they need each other; `all` are those that the preset has."""
-        return stages_of(preset) if self.stage == "all" else (self.stage,)
+        if isinstance(self.what, Rivalry):
+            return ()
+        return stages_of(preset) if self.what == "all" else (self.what,)
+
+
+def require_one(stage: StageOrAll | None, rivalry: Rivalry | None) -> StageOrAll | Rivalry:
+    """What is to be trained, which is named once.
+
+    Raises
+    ------
+    ConfigError
+        It is not named, or twice.
+    """
+    if stage is not None and rivalry is not None:
+        raise ConfigError(
+            f"{stage} and --baseline {rivalry.name} are two trainings: leave the stage out, or the option"
+        )
+    if stage is None and rivalry is None:
+        raise ConfigError("name what to train: autoencoder, diffusion, refiner, control or all; or --baseline NAME")
+    found = stage or rivalry
+    assert found is not None  # noqa: S101 (for the type checker)
+    return found
 
 
 def run_folder(argument: Path | None, option: Path | None) -> Path:
@@ -83,22 +115,20 @@ def run(order: Order, *, as_json: bool) -> int:
     with _told(order.folder), joined(order.limits["device"]) as world:
         logging.basicConfig(level=logging.INFO if world.leads else logging.WARNING, format="%(message)s")
         preset = load_preset(order.preset)
-        stages = order.stages(preset)
-        outcomes = train(
-            preset,
-            order.folder,
-            stages,
-            sources=Sources(radiographs, real_pairs, pairs),
-            amounts=Amounts(*order.amounts),
-            quiet=as_json,
-            **{key: value for key, value in order.limits.items() if value is not None},
-        )
+        stages: Sequence[str] = order.stages(preset)
+        limits = {key: value for key, value in order.limits.items() if value is not None} | {"quiet": as_json}
+        given: dict[str, Any] = {"sources": Sources(radiographs, real_pairs, pairs), "amounts": Amounts(*order.amounts)}
+        if isinstance(order.what, Rivalry):
+            stages = (order.what.name,)
+            outcomes = [train_rival(preset, order.folder, (order.what.name, order.what.scale), **given, **limits)]
+        else:
+            outcomes = train(preset, order.folder, order.stages(preset), **given, **limits)
     if world.leads:
         _report(stages, outcomes, as_json=as_json)
     return ExitCode.INTERRUPTED if any(outcome.ending == "stopped" for outcome in outcomes) else ExitCode.DONE
 
 
-def _report(stages: Sequence[StageName], outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+def _report(stages: Sequence[str], outcomes: Sequence[Outcome], *, as_json: bool) -> None:
     ended = [
         {"stage": stage, "ending": outcome.ending, "step": outcome.step, "folder": str(outcome.folder)}
         for stage, outcome in zip(stages, outcomes, strict=False)  # none after one that did not finish

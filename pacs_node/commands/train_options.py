@@ -10,19 +10,28 @@ __all__ = ["train"]
 
 def train(
     stage: Annotated[
-        Literal["autoencoder", "diffusion", "refiner", "control", "all"],
+        Literal["autoencoder", "diffusion", "refiner", "control", "all"] | None,
         typer.Argument(
             metavar="STAGE",
+            show_default=False,
             help="[bold]autoencoder[/bold] (image to latents and back), then [bold]diffusion[/bold] (the denoiser on "
             "its latents); [bold]refiner[/bold] (sharpens what the two sample; where the preset has one); "
-            "[bold]control[/bold] (a one-pass U-Net to compare with); or [bold]all[/bold].",
+            "[bold]control[/bold] (a one-pass U-Net to compare with); or [bold]all[/bold]. None with --baseline.",
         ),
-    ],
+    ] = None,
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The same as -o RUN.", show_default=False)] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="RUN", help="Folder of the training; gone on with if it exists."),
     ] = None,
+    baseline: Annotated[
+        Literal["gusarev", "mca_net", "resnet_bs", "bs_diff"] | None,
+        typer.Option("--baseline", help="Train this rival in the place of a stage, into RUN/baselines/NAME."),
+    ] = None,
+    scale: Annotated[
+        Literal["paper", "small"],
+        typer.Option("--scale", help="Sizes of the rival: as published, or small enough for a CPU."),
+    ] = "small",
     preset: Annotated[
         str, typer.Option("--preset", help="default, paper, tiny, or the path of a TOML file.")
     ] = "default",
@@ -69,7 +78,7 @@ def train(
 
     The same command goes on where it was stopped, killed or cut off. Progress: bar, RUN/STAGE/sheets, TensorBoard.
     """
-    from pacs_node.commands.train import Order, run_folder
+    from pacs_node.commands.train import Order, Rivalry, require_one, run_folder
     from pacs_node.commands.train import run as carry_out
 
     limits: dict[str, object] = {
@@ -83,5 +92,6 @@ def train(
     }
     limits |= {"workers": workers, "device": device, "resume": not restart}
     folders = tuple(data or ()), radiographs, validate
-    order = Order(run_folder(run, output), preset, stage, (people, pairs, framings), folders, limits)
+    what = require_one(stage, Rivalry(baseline, scale) if baseline else None)
+    order = Order(run_folder(run, output), preset, what, (people, pairs, framings), folders, limits)
     raise typer.Exit(carry_out(order, as_json=json))

@@ -12,8 +12,6 @@ from training.baselines.registry import BASELINES, BaselineName, Scale
 from training.checkpoint import CheckpointError
 
 NAMES: tuple[BaselineName, ...] = get_args(BaselineName)
-    BaselineName.__value__ if hasattr(BaselineName, "__value__") else BaselineName
-)
 
 
 def weights(module: torch.nn.Module) -> int:
