@@ -1,4 +1,4 @@
-"""The options of `pacs-node reader-study`, apart from `pacs_node.cli` for their number; nothing heavy is loaded here."""
+"""The options of `pacs-node reader-study`, apart from `pacs_node.cli` for their number; nothing heavy is loaded."""
 
 from pathlib import Path
 from typing import Annotated
