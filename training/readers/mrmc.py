@@ -23,6 +23,8 @@ __all__ = ["ArmMean", "Comparison", "Components", "Generalises", "Inference", "c
 
 Floats = NDArray[np.float64]
 Generalises = Literal["readers and cases", "cases", "readers"]
+UNDEFINED = float("nan")
+ROUNDING = 1e-20  # variances below this are sums of rounding errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Inference:
     difference : second arm minus first, mean over readers.
     df : degrees of freedom of t; inf for a normal distribution.
     low, high : confidence limits.
-    p : two-sided; NaN where nothing varies.
+    p : two-sided; NaN, like the limits, where nothing varies.
     """
 
     generalises_to: Generalises
@@ -139,7 +141,7 @@ def _between_readers(matrix: Floats) -> float:
 def _both(difference: float, parts: Components, shared: float, readers: int, level: float) -> Inference:
     """F = MS(T) / [MS(TR) + J max(Cov2 - Cov3, 0)] with ddf_H; for two arms t = sqrt(F), given as such."""
     error = parts.ms_interaction + readers * shared
-    df = (readers - 1) * error**2 / parts.ms_interaction**2 if parts.ms_interaction > 0 else np.inf
+    df = (readers - 1) * error**2 / parts.ms_interaction**2 if parts.ms_interaction > ROUNDING else np.inf
     return _inference("readers and cases", difference, 2 / readers * error, df, level)
 
 
@@ -157,19 +159,21 @@ def mean_of_arm(figures: Floats, covariance: Floats, level: float = 0.95) -> Arm
     else:
         between = float(figures.var(ddof=1))
         error = between + readers * max(_between_readers(covariance), 0.0)
-        spread, df = error / readers, (readers - 1) * error**2 / between**2 if between > 0 else np.inf
+        spread, df = error / readers, (readers - 1) * error**2 / between**2 if between > ROUNDING else np.inf
     low, high = _limits(mean, spread, df, level)
-    return ArmMean(mean, float(np.sqrt(spread)), float(df), low, high)
+    return ArmMean(mean, float(np.sqrt(max(spread, 0.0))), float(df), low, high)
 
 
 def _inference(whom: Generalises, difference: float, variance: float, df: float, level: float) -> Inference:
-    variance = max(variance, 0.0)
+    if variance < ROUNDING:  # nothing varied, or the estimate is negative: no certainty may be made of that
+        return Inference(whom, difference, 0.0, float(df), UNDEFINED, UNDEFINED, UNDEFINED)
     low, high = _limits(difference, variance, df, level)
     error = float(np.sqrt(variance))
-    p = 2 * float(stats.t.sf(abs(difference) / error, df)) if error > 0 else float("nan")
-    return Inference(whom, difference, error, float(df), low, high, p)
+    return Inference(whom, difference, error, float(df), low, high, 2 * float(stats.t.sf(abs(difference) / error, df)))
 
 
 def _limits(centre: float, variance: float, df: float, level: float) -> tuple[float, float]:
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * float(np.sqrt(max(variance, 0.0)))
+    if variance < ROUNDING:
+        return UNDEFINED, UNDEFINED
+    half = float(stats.t.ppf(0.5 + level / 2, df)) * float(np.sqrt(variance))
     return centre - half, centre + half

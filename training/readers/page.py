@@ -29,7 +29,8 @@ METHODS = {
     "lesions (Chakraborty & Zhai 2016); lesions of a case share one vote, and false marks in cases with lesions do not "
     "enter. It runs from 0 to 1; a reader who never marks anything has .5.",
     "Readers and cases": "Obuchowski & Rockette (1995) with the covariances bounded as in Hillis et al. (2005) and the "
-    "degrees of freedom of Hillis (2007); it holds for other readers and other cases.",
+    "degrees of freedom of Hillis (2007); it holds for other readers and other cases. Where it comes out narrower than "
+    "*cases*, few readers differed less than chance lets them: believe the wider one.",
     "Cases": "the same with these readers fixed: it holds for other cases. Covariances by DeLong et al. (1988) for AUC "
     "and wAFROC, by jackknife over cases else.",
     "Bootstrap": "percentiles of the difference over cases drawn again, a check of *cases*.",

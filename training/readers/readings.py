@@ -162,7 +162,7 @@ def _left_out(
 ) -> tuple[str, ...]:
     where = "in both arms" if len(arms) > 1 else f"{arms[0]} companion"
     told = [
-        f"{reader} is left out: {len(read[reader])} cases finished {where}, and {len(shared)} are compared."
+        f"{reader} finished {len(read[reader])} cases {where} and is left out: fewer readings would be in common."
         for reader in read
         if reader not in readers
     ]

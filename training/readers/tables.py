@@ -91,7 +91,8 @@ def _compared(figure: Figure) -> tuple[str, ...]:
 def _difference(found: Inference | None) -> tuple[str, str]:
     if found is None:
         return NOTHING, NOTHING
-    return f"{_signed(found.difference)} ({_signed(found.low)} to {_signed(found.high)})", _p(found.p)
+    limits = "" if math.isnan(found.low) else f" ({_signed(found.low)} to {_signed(found.high)})"
+    return f"{_signed(found.difference)}{limits}", _p(found.p)
 
 
 def _mean(figure: Figure, arm: Arm) -> str:
@@ -102,7 +103,8 @@ def _mean(figure: Figure, arm: Arm) -> str:
 def _bounded(mean: ArmMean | Estimate, unit: str) -> str:
     """Limits of a share end where shares end; a normal or t interval does not know that."""
     value = mean.mean if isinstance(mean, ArmMean) else mean.value
-    return _with_limits(value, max(mean.low, 0.0), mean.high if unit else min(mean.high, 1.0), 3)
+    low = mean.low if mean.low > 0 or math.isnan(mean.low) else 0.0
+    return _with_limits(value, low, mean.high if unit else min(mean.high, 1.0), 3)
 
 
 def _time(result: Result) -> list[Grid]:

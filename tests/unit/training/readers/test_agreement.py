@@ -1,5 +1,7 @@
 """AC1, AC2 and kappa against published examples and against their own limits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from training.readers.agreement import conger_kappa, gwet_ac, quadratic_weights
 
 NONE = float("nan")
 # 12 units, 4 raters, categories 1 to 5: Krippendorff (2011), example C; Gwet (2014) uses it (irrCAC: cac.raw4raters).
-PUBLISHED = [
+PUBLISHED: list[list[float]] = [
     [1, 1, NONE, 1],
     [2, 2, 3, 2],
     [3, 3, 3, 3],
@@ -25,7 +27,7 @@ PUBLISHED = [
 SCALE = (1, 2, 3, 4, 5)
 
 
-def table(rows: list[list[float]]) -> NDArray[np.float64]:
+def table(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64)
 
 
