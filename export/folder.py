@@ -11,7 +11,11 @@ from pathlib import Path
 from model.bundle import BUNDLE_FILE
 from pacs_node.errors import ConfigError
 
-__all__ = ["appearing_folder", "check_target"]
+__all__ = ["RIVAL_FILE", "appearing_folder", "check_target"]
+
+RIVAL_FILE = (
+    "rival.json"  # what `bundle.json` is to a bundle: of the networks of the comparison, see training.baselines
+)
 
 
 def check_target(target: Path, force: bool) -> None:
@@ -82,17 +86,18 @@ def _aside(target: Path) -> Path:
 
 
 def _is_only_a_bundle(folder: Path) -> bool:
-    """True for an empty folder, and for one whose every file is named in its own `bundle.json`."""
+    """True for an empty folder, and for one whose every file is named in its own `bundle.json`, or `rival.json`."""
     if not folder.is_dir():
         return False
     present = {path.name for path in folder.iterdir()}
     if not present:
         return True
+    description = RIVAL_FILE if RIVAL_FILE in present else BUNDLE_FILE
     try:
-        named = set(json.loads((folder / BUNDLE_FILE).read_bytes())["files"])
+        named = set(json.loads((folder / description).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return present <= named | {BUNDLE_FILE}
+    return present <= named | {description}
 
 
 def _fsync_all(folder: Path) -> None:

@@ -19,7 +19,16 @@ from model.refiner import Refiner
 from model.sampler import Given, Recipe, walk
 from model.schedule import timesteps
 
-__all__ = ["FUSED_MOST_STEPS", "OPSET", "Traced", "can_fuse", "to_graphs"]
+__all__ = [
+    "FUSED_MOST_STEPS",
+    "OPSET",
+    "SAMPLE_BATCH",
+    "Traced",
+    "can_fuse",
+    "free_shapes",
+    "to_graphs",
+    "traced_graph",
+]
 
 OPSET = 20
 MAX_BATCH = 64
@@ -137,19 +146,26 @@ def to_graphs(modules: dict[str, nn.Module], spec: ModelSpec, *, half: bool = Fa
         sources["refiner"] = (_Refiner(traced.refiner), {"image": image, "layer": image.clone()}, "refined")
     if "fused" in spec.graphs:
         sources["fused"] = (_Fused(traced, spec), {"image": image, "noise": latents}, "layer")
-    graphs = {role: _export(*source, spec) for role, source in sources.items()}
+    graphs = {
+        role: traced_graph(module, inputs, output, free_shapes(inputs, planes=spec.shapes == "dynamic"))
+        for role, (module, inputs, output) in sources.items()
+    }
     for role, proto in graphs.items():
         _describe(proto, role, spec, half=half)
     return graphs
 
 
-def _shapes(inputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, dict[int, object]]:
+def free_shapes(inputs: dict[str, Tensor], *, planes: bool) -> dict[str, dict[int, object]]:
+    """What the exporter must not take for constants: the batch, and with ``planes`` rows and columns of images."""
     batch: dict[int, object] = {0: Dim("batch", min=1, max=MAX_BATCH)}
-    plane = batch | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if spec.shapes == "dynamic" else {})
+    plane = batch | ({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if planes else {})
     return {name: plane if tensor.ndim == 4 else batch for name, tensor in inputs.items()}
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, spec: ModelSpec) -> onnx.ModelProto:
+def traced_graph(
+    module: nn.Module, inputs: dict[str, Tensor], output: str, shapes: dict[str, dict[int, object]]
+) -> onnx.ModelProto:
+    """One module as a graph, without the exporter's notes: those quote the paths of this machine."""
     for chatty in ("torch.onnx", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -161,24 +177,23 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, spec: Mod
             output_names=[output],
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=_shapes(inputs, spec),
+            dynamic_shapes=shapes,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     proto = onnx.ModelProto()
     proto.CopyFrom(program.model_proto)
-    return proto
-
-
-def _describe(proto: onnx.ModelProto, role: Role, spec: ModelSpec, *, half: bool) -> None:
-    """Drop the exporter's notes (stack traces with the paths of this machine), then add ours."""
     graph = proto.graph
     for noted in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del noted.metadata_props[:]
         noted.doc_string = ""
     del graph.value_info[:]  # shapes of inner values: the runtime infers them
-    graph.name = role
+    return proto
+
+
+def _describe(proto: onnx.ModelProto, role: Role, spec: ModelSpec, *, half: bool) -> None:
+    proto.graph.name = role
     proto.doc_string = f"{spec.name} {spec.version}, {role}; {spec.licence}"
     facts = {"role": role, "bundle": spec.name, "version": spec.version, "licence": spec.licence}
     facts |= {"grid": str(spec.grid), "shapes": spec.shapes, "computes_in": "float16" if half else "float32"}

@@ -192,12 +192,16 @@ def reproduce(
     "export-onnx",
     epilog=f"{EXAMPLES}pacs-node export-onnx --checkpoint runs/first -o my-bundle\n\n"
     "pacs-node export-onnx --bundle default -o smaller --precision fp16\n\n"
-    "pacs-node export-onnx --bundle default -o for-cuda-graphs --fixed",
+    "pacs-node export-onnx --bundle default -o for-cuda-graphs --fixed\n\n"
+    "pacs-node export-onnx --baseline runs/first/baselines/gusarev -o gusarev",
 )
 def export_onnx(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder of a training run.")] = None,
     bundle: Annotated[str | None, typer.Option("--bundle", help='A bundle to export anew, or "default".')] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="A rival: RUN/baselines/NAME; takes --force and --json only.")
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option("--precision", help="How weights are stored: fp32, or fp16, with graphs that compute in it too."),
@@ -221,7 +225,7 @@ def export_onnx(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle.
+    """Write a bundle (ONNX graphs, weights, digests) from a training run or from another bundle; or a rival.
 
     The graphs have to compute what the trained modules compute, else nothing is written and the exit code is 3.
     """
@@ -230,7 +234,7 @@ def export_onnx(
     facts = {"precision": precision, "name": name, "version": model_version, "steps": steps}
     facts |= {"shapes": None if fixed is None else "fixed" if fixed else "dynamic"}
     facts |= parse_settings(settings or [])
-    _leave(run(output, Source(checkpoint, bundle), facts, force=force, as_json=json))
+    _leave(run(output, Source(checkpoint, bundle, baseline), facts, force=force, as_json=json))
 
 
 @app.command(epilog=f"{EXAMPLES}pacs-node demo\n\npacs-node demo --out /tmp/demo --seed 7")
@@ -277,6 +281,7 @@ app.command(
     "pacs-node train autoencoder -o runs/first --radiographs cxr/ --minutes 60\n\n"
     "pacs-node train diffusion -o runs/first --validate pairs/\n\n"
     "pacs-node train refiner -o runs/first --validate pairs/\n\n"
+    "pacs-node train --baseline resnet_bs -o runs/first --data ingested/ --cpu-minutes 30\n\n"
     "pacs-node train diffusion -o runs/tuned --from runs/first --data ingested/ --steps 200\n\n"
     "pacs-node train all -o runs/own --data ingested/ --preset default\n\n"
     "torchrun --standalone --nproc-per-node 4 -m pacs_node train diffusion -o runs/own --data ingested/",

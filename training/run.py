@@ -164,7 +164,7 @@ def train_rival(
         As `train` and `train_baseline`.
     """
     name, scale = rival
-    sizes = {key: limits.pop(key) for key in ("batch", "accumulate") if key in limits}
+    sizes: dict[str, Any] = {key: limits.pop(key) for key in ("batch", "accumulate") if key in limits}
     settings = BASELINES[name].training(scale).model_copy(update=sizes)
     if not current_world().leads:
         limits["quiet"] = True

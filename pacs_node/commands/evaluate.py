@@ -16,6 +16,8 @@ from pacs_node.config import Device
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError, DiskFull
+from training.baselines.export import open_rival
+from training.baselines.rival import Rival
 from training.checkpoint import CheckpointError, read_meta
 from training.control import load_control
 from training.control_network import ControlNetwork
@@ -54,6 +56,7 @@ class Order:
     lpips_side: int = LPIPS_SIDE
     device: Device = Device.AUTO
     threads: int = 0
+    rivals: tuple[Path, ...] = ()
 
     @property
     def command(self) -> str:
@@ -64,6 +67,8 @@ class Order:
         files = (("radiographs", self.radiographs), ("output", self.output), ("markdown", self.markdown))
         for name, value in (*named, *files):
             words += [f"--{name}", value] if value is not None else []
+        for folder in self.rivals:
+            words += ["--baseline", folder]
         words += [] if self.lpips_side == LPIPS_SIDE else ["--lpips-side", self.lpips_side]
         return shlex.join(map(str, words))
 
@@ -148,6 +153,7 @@ def _materials(order: Order) -> tuple[Materials, list[str]]:
         steps=order.steps,
         judge=judge,
         control=_control(order.control, bundle),
+        rivals=_rivals(order.rivals),
         fold=Folds(order.folds, cases, partial(_opened, order)) if order.folds else None,
         radiographs=held_out(order.radiographs) if order.radiographs else (),
         threads=order.threads,
@@ -172,6 +178,13 @@ def _control(folder: Path | None, bundle: Bundle) -> ControlNetwork | None:
     return control
 
 
+def _rivals(folders: Sequence[Path]) -> tuple[Rival, ...]:
+    try:
+        return tuple(open_rival(folder) for folder in folders)
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
+
+
 def _checkpoint(folder: Path) -> Path:
     """A checkpoint, or the best one of a training or of a run."""
     places = (folder, folder / "best", folder / "last", folder / "control" / "best", folder / "control" / "last")
@@ -192,6 +205,8 @@ def _data(order: Order, materials: Materials) -> dict[str, str]:
     if order.control is not None:
         meta = read_meta(_checkpoint(order.control))
         data["control"] = f"step {meta['step']}, preset {(meta.get('provenance') or {}).get('preset', 'unknown')}"
+    for rival in materials.rivals:
+        data[rival.title] = f"step {rival.meta['step']}, {rival.parameters:,} weights, {rival.baseline.paper}"
     return data
 
 

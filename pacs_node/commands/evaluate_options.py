@@ -24,6 +24,10 @@ def evaluate(
     control: Annotated[
         Path | None, typer.Option("--control", help="Checkpoint of the one-pass U-Net, or the run that holds it.")
     ] = None,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option("--baseline", help="A rival: RUN/baselines/NAME, or what export-onnx wrote of it; repeatable."),
+    ] = None,
     folds: Annotated[
         Path | None,
         typer.Option("--folds", help="Folder of fine-tuned bundles, each named after the pair that it leaves out."),
@@ -69,5 +73,5 @@ def evaluate(
     if pairs is None:
         raise typer.BadParameter("name a folder of pairs, or take --lesions with --radiographs", param_hint="--pairs")
     data, targets = (pairs, split, parse_steps(steps), control, folds, radiographs), (output, markdown)
-    order = Order(bundle, *data, *targets, lpips_side, Device(device), threads)
+    order = Order(bundle, *data, *targets, lpips_side, Device(device), threads, tuple(baseline or ()))
     raise typer.Exit(run(order, tuple(choose or ()), as_json_document=json))

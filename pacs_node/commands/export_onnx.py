@@ -11,6 +11,8 @@ from export.to_bundle import Report, reexport_bundle
 from model.bundle import Bundle
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.errors import ConfigError
+from training.baselines.export import export_rival
+from training.checkpoint import CheckpointError
 
 __all__ = ["Source", "parse_settings", "run"]
 
@@ -19,10 +21,11 @@ OPTIONS = ("force", "report")  # of the functions that take the settings as keyw
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Exactly one of the two: a training run, or a bundle (a folder, or `default`)."""
+    """Exactly one of the three: a training run, a bundle (a folder, or `default`), or a trained rival."""
 
     checkpoint: Path | None
     bundle: str | None
+    baseline: Path | None = None
 
     def export(self, output: Path, changes: dict[str, Any], report: Report, *, force: bool) -> Bundle:
         """Write the bundle; raises ConfigError when none or both sources are given."""
@@ -30,7 +33,8 @@ class Source:
             return export_bundle(self.checkpoint, output, force=force, report=report, **changes)
         if self.bundle is not None and self.checkpoint is None:
             return reexport_bundle(self.bundle, output, force=force, report=report, **changes)
-        raise ConfigError("give either --checkpoint (a training run) or --bundle (a folder, or default)")
+        told = "--checkpoint (a training run), --bundle (a folder, or default) or --baseline (a rival)"
+        raise ConfigError(f"give one of {told}")
 
 
 def run(output: Path, source: Source, facts: dict[str, Any], *, force: bool, as_json: bool) -> int:
@@ -48,6 +52,8 @@ def run(output: Path, source: Source, facts: dict[str, Any], *, force: bool, as_
         The exported network does not compute what the trained one computes.
     """
     changes = {key: value for key, value in facts.items() if value is not None}
+    if source.baseline is not None:
+        return _rival(source, output, changes, force=force, as_json=as_json)
     measured: dict[str, str] = {}
 
     def report(what: str, parity: Parity) -> None:
@@ -70,6 +76,26 @@ def run(output: Path, source: Source, facts: dict[str, Any], *, force: bool, as_
     else:
         shown = written | {"graphs": " ".join(written["graphs"])}
         stdout().print(table(("what", "value"), list(shown.items())))
+    return 0
+
+
+def _rival(source: Source, output: Path, changes: dict[str, Any], *, force: bool, as_json: bool) -> int:
+    """The networks of a rival; they are no bundle, and no setting of one means anything to them."""
+    if source.checkpoint is not None or source.bundle is not None or changes:
+        wrong = ", ".join([*changes, *(["another source"] if source.checkpoint or source.bundle else [])])
+        raise ConfigError(f"a rival is exported as it was trained: leave out {wrong}")
+    assert source.baseline is not None  # noqa: S101 (for the type checker)
+    try:
+        told = export_rival(source.baseline, output, force=force)
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
+    if as_json:
+        print_json({"folder": str(output), **told})
+        return 0
+    shown = {key: told[key] for key in ("title", "paper", "scale", "parameters", "steps")}
+    shown |= {"files": " ".join(told["files"])}
+    shown |= {f"{name}: max abs error": f"{error:.1e}" for name, error in told["max_abs_error"].items()}
+    stdout().print(table(("what", "value"), [("folder", output), *shown.items()]))
     return 0
 
 

@@ -15,7 +15,7 @@ from training.baselines.bs_diff import BSDiff
 from training.baselines.registry import BASELINES, Baseline, BaselineName, Scale
 from training.checkpoint import META, WEIGHTS, CheckpointError, read_meta
 
-__all__ = ["Rival", "checkpoint_of", "load_baseline"]
+__all__ = ["Rival", "checkpoint_of", "load_baseline", "multiple_of"]
 
 FOLDER = "baselines"  # of a run
 
@@ -56,7 +56,12 @@ class Rival:
     @property
     def parameters(self) -> int:
         """Weights of the networks that make the picture."""
-        return sum(weight.numel() for weight in self.network.parameters())
+        return sum(weight.numel() for weight in self._sizes().parameters())
+
+    def _sizes(self) -> nn.Module:
+        """The network without its weights, to count with: exported, it is a graph."""
+        with torch.device("meta"):
+            return self.baseline.read(self.meta["config"]).eval()
 
     def soft(self, images: Tensor) -> Tensor:
         """Soft tissue of radiographs.
@@ -84,9 +89,7 @@ class Rival:
 
     def flops(self, height: int, width: int) -> float:
         """Floating-point operations for one image of that size, a multiplication and an addition being two."""
-        with torch.device("meta"):
-            network = self.baseline.read(self.meta["config"]).eval()
-            image = torch.zeros(1, 1, height, width)
+        network, image = self._sizes(), torch.zeros(1, 1, height, width, device="meta")
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             if isinstance(network, BSDiff):
                 small = network.shrunk(image)
@@ -94,13 +97,14 @@ class Rival:
                     network.predicted(small, torch.zeros(1, device="meta"), small)
                 network.enhancement(small)
             else:
-                network(_padded(image, _multiple(network)))
+                network(_padded(image, multiple_of(network)))
         return float(counter.get_total_flops())
 
     @torch.no_grad()
     def _each(self, images: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         """One image at a time: memory then does not depend on how many there are."""
-        there = images.to(next(self.network.parameters()).device)
+        weight = next(self.network.parameters(), images)  # graphs have none
+        there = images.to(weight.device)
         return torch.cat([make(image[None]).float().clamp(-1, 1).cpu() for image in there])
 
     def _soft(self, image: Tensor) -> Tensor:
@@ -113,11 +117,12 @@ class Rival:
         if isinstance(self.network, BSDiff):
             drawn = self.network(image, self.steps)
             return functional.interpolate(drawn, image.shape[-2:], mode="bilinear", align_corners=False)
-        soft: Tensor = self.network(_padded(image, _multiple(self.network)))
+        soft: Tensor = self.network(_padded(image, multiple_of(self.network)))
         return soft[..., : image.shape[-2], : image.shape[-1]]
 
 
-def _multiple(network: nn.Module) -> int:
+def multiple_of(network: nn.Module) -> int:
+    """What rows and columns of its images must be a multiple of."""
     found: int = network.config.multiple  # type: ignore[union-attr,assignment]  # every network here has a configuration
     return found
 

@@ -1,6 +1,6 @@
 """Everything that is compared on a pair: what is trivial, the control, the bundle, and what bounds it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,15 +15,16 @@ from pacs_node.imaging.fuse import native_layer, quantised
 from pacs_node.imaging.views import mean_layer, views
 from pacs_node.pipeline import noise_seed, run_network
 from pacs_node.records import FloatImage, Radiograph
+from training.baselines.rival import Rival
 from training.control import control_layers
 from training.control_network import ControlNetwork
 from training.evaluate.cases import Twins
 from training.metrics import tone_fitted
 
-__all__ = ["Contender", "Kind", "OpenFold", "Output", "contenders", "suppressed"]
+__all__ = ["Contender", "Kind", "OpenFold", "Others", "Output", "contenders", "suppressed"]
 
 WHOLE = FusionSpec()  # the layer as it was predicted
-Kind = Literal["trivial", "control", "bundle", "bound"]
+Kind = Literal["trivial", "rival", "control", "bundle", "bound"]
 OpenFold = Callable[[str], tuple[Bundle, Engine]]
 
 
@@ -44,7 +45,7 @@ class Contender:
     key : in the JSON.
     title : in a table.
     make : (name of the pair, the pair) -> its output; only bounds and trivial rows look at the truth.
-    evaluations : of the denoiser, for an estimate of the time.
+    evaluations : of the bundle's denoiser, for an estimate of the time.
     """
 
     key: str
@@ -54,22 +55,33 @@ class Contender:
     evaluations: int = 0
 
 
-def contenders(
-    bundle: Bundle,
-    engine: Engine,
-    steps: tuple[int, ...],
-    control: ControlNetwork | None,
-    fold: OpenFold | None = None,
-) -> Iterator[Contender]:
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What a bundle is compared with, as far as it was asked for.
+
+    Attributes
+    ----------
+    fold : name of a pair -> a bundle that was fine-tuned on other pairs than it.
+    rivals : each gives two rows: the difference that it makes subtracted, and its own picture.
+    """
+
+    control: ControlNetwork | None = None
+    fold: OpenFold | None = None
+    rivals: Sequence[Rival] = ()
+
+
+def contenders(bundle: Bundle, engine: Engine, steps: tuple[int, ...], others: Others) -> Iterator[Contender]:
     """The rows of the report, from the untouched radiograph to the truth.
 
     Parameters
     ----------
     steps : numbers of network evaluations to run the bundle with; its own number is added.
-    fold : name of a pair -> a bundle that was fine-tuned on other pairs than it.
     """
     yield Contender("identity", "identity (the input)", "trivial", _identity)
     yield Contender("tone_curve", "best tone curve", "trivial", _toned)
+    for number, rival in enumerate(others.rivals):
+        yield from _rivalling(rival, bundle.spec.grid, f"{rival.name}_{number}" if number else rival.name)
+    control = others.control
     if control is not None:
         title = "one-pass U-Net control"
         yield Contender("control", title, "control", partial(_controlled, control, bundle.spec))
@@ -78,9 +90,9 @@ def contenders(
             yield Contender("control_whole", f"{title}, whole layer", "control", partial(_controlled, control, whole))
     for count in sorted({*steps, bundle.spec.steps}):
         yield _ours(bundle, engine, count)
-    if fold is not None:
+    if others.fold is not None:
         work = bundle.spec.steps * bundle.spec.views
-        yield Contender("left_out", "fine-tuned, this pair left out", "bundle", partial(_left_out, fold), work)
+        yield Contender("left_out", "fine-tuned, this pair left out", "bundle", partial(_left_out, others.fold), work)
     yield Contender("oracle", "bound: decoded true twins, fused", "bound", partial(_oracle, engine, True, True))
     yield Contender("oracle_whole", "bound: decoded true twins, whole", "bound", partial(_oracle, engine, True, False))
     yield Contender("oracle_fusion", "bound: true layer, fused", "bound", partial(_oracle, engine, False, True))
@@ -140,6 +152,26 @@ def _controlled(control: ControlNetwork, spec: ModelSpec, _name: str, twins: Twi
         layers.append(view.undone(2 * control_layers(control, image)[0], moved))
     layer = native_layer(mean_layer(layers), radiograph, grid_image, spec.fusion)
     return _rounded(radiograph, layer)
+
+
+def _rivalling(rival: Rival, grid: int, key: str) -> Iterator[Contender]:
+    yield Contender(key, rival.title, "rival", partial(_rivalled, rival, grid, False))
+    yield Contender(f"{key}_plain", f"{rival.title}, own picture", "rival", partial(_rivalled, rival, grid, True))
+
+
+def _rivalled(rival: Rival, grid: int, plain: bool, _name: str, twins: Twins) -> Output:
+    """A rival on the bundle's grid, brought to native resolution with its sign and without any fusion.
+
+    Either the difference of what it was given and what it made is enlarged and subtracted, so that detail below the
+    grid stays the radiograph's; or its picture is enlarged as it is (``plain``), as its paper would show it.
+    """
+    radiograph = twins.radiograph
+    grid_image, size = to_grid(radiograph, grid), radiograph.pixels.shape
+    image = torch.from_numpy(grid_image.pixels)
+    if not plain:
+        return _rounded(radiograph, from_grid(rival.layers(image)[0, 0].numpy(), grid_image, *size))
+    above_black = from_grid(rival.plain(image)[0, 0].numpy() + 1, grid_image, *size)
+    return _rounded(radiograph, radiograph.pixels - (grid_image.low + above_black))
 
 
 def _oracle(engine: Engine, decoded: bool, fused: bool, _name: str, twins: Twins) -> Output:

@@ -11,9 +11,10 @@ from rich.progress import Progress
 
 from model.bundle import Bundle
 from pacs_node.engine import Engine
+from training.baselines.rival import Rival
 from training.control_network import ControlNetwork
 from training.evaluate.cases import Case, measured, read_positive
-from training.evaluate.contenders import Contender, Kind, OpenFold, Output, contenders, suppressed
+from training.evaluate.contenders import Contender, Kind, OpenFold, Others, Output, contenders, suppressed
 from training.evaluate.pictures import Panel, panel
 from training.evaluate.reconstruction import SIZES, Reconstruction, reconstruct
 from training.evaluate.scores import Judge, Reference, Scores
@@ -33,6 +34,7 @@ class Materials:
     ----------
     steps : numbers of network evaluations, beside the bundle's own.
     fold : bundles for leaving pairs out, see `training.evaluate.contenders`.
+    rivals : other networks to compare with.
     radiographs : held-out pictures without twins; may be empty.
     threads : of the control and of LPIPS; 0 leaves torch its choice. The engine has its own.
     """
@@ -46,6 +48,7 @@ class Materials:
     fold: OpenFold | None = None
     radiographs: Sequence[Path] = ()
     threads: int = 0
+    rivals: Sequence[Rival] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ def evaluate(materials: Materials, bar: Progress, tell: Callable[[str], None] = 
 
 
 def _pairs(materials: Materials, result: Evaluation, bar: Progress, tell: Callable[[str], None]) -> None:
-    rows = list(contenders(materials.bundle, materials.engine, materials.steps, materials.control, materials.fold))
+    others = Others(materials.control, materials.fold, materials.rivals)
+    rows = list(contenders(materials.bundle, materials.engine, materials.steps, others))
     work = [CODING + row.evaluations for row in rows]
     steps = materials.bundle.spec.steps
     task = bar.add_task("pairs", total=len(materials.cases) * (sum(work) + 2 * (CODING + steps)))

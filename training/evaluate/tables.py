@@ -108,7 +108,7 @@ def _way(result: Evaluation, row: Row, cases: Sequence[Case]) -> str:
 
 
 def _seconds(row: Row) -> str:
-    return f"{row.seconds:.1f}" if row.kind in ("bundle", "control") else NOTHING
+    return f"{row.seconds:.1f}" if row.kind in ("bundle", "control", "rival") else NOTHING
 
 
 def _each_pair(result: Evaluation) -> Table:

@@ -13,7 +13,7 @@ from pacs_node.pipeline import noise_seed, run_network
 from tests.unit.training.evaluate.conftest import Known
 from training.control_network import ControlConfig, ControlNetwork
 from training.evaluate.cases import Twins, open_cases
-from training.evaluate.contenders import Contender, contenders
+from training.evaluate.contenders import Contender, Others, contenders
 from training.metrics import bsr_tone
 
 LEVEL = 1 / 65535  # of the 16-bit pair
@@ -27,7 +27,7 @@ def twins(pair_folder: Path) -> Twins:
 @pytest.fixture(scope="module")
 def rows(bundle: Bundle, engine: Engine) -> dict[str, Contender]:
     control = ControlNetwork(ControlConfig(widths=(8, 16), blocks=(1, 1)))
-    return {row.key: row for row in contenders(bundle, engine, (1, 4), control)}
+    return {row.key: row for row in contenders(bundle, engine, (1, 4), Others(control))}
 
 
 def test_the_rows_are_those_that_are_asked_for_and_the_bundles_own(rows: dict[str, Contender]) -> None:
@@ -68,7 +68,7 @@ def test_what_the_control_finds_is_subtracted_as_the_bundles_layer(
     """A control that answers one tenth everywhere: half of it in units of [0, 1] of the robust range."""
     control = ControlNetwork(ControlConfig(widths=(8,), blocks=(1,)))
     torch.nn.init.constant_(control.leave.bias, 0.1)  # type: ignore[arg-type]
-    row = {row.key: row for row in contenders(bundle, engine, (), control)}["control"]
+    row = {row.key: row for row in contenders(bundle, engine, (), Others(control))}["control"]
     pixels = twins.radiograph.pixels
     low, high = np.percentile(pixels, (0.5, 99.5))
     layer = row.make("a", twins).layer
@@ -82,7 +82,7 @@ def test_the_bounds_lose_what_their_parts_lose(twins: Twins, bundle: Bundle, spe
     spec = spec.model_copy(update={"grid": 256, "fusion": FusionSpec()})
     made = {}
     for name, engine in {"exact": Known(spec), "half": Known(spec, shown=0.5)}.items():
-        rows = {row.key: row for row in contenders(bundle, engine, (), None)}
+        rows = {row.key: row for row in contenders(bundle, engine, (), Others())}
         for key in ("oracle", "oracle_whole", "oracle_fusion"):
             output = rows[key].make("a", twins).soft
             made[name, key] = bsr_tone(twins.radiograph.pixels, output, twins.truth)
