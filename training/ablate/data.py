@@ -21,7 +21,7 @@ from training.pairs import SHARD, PairShards, write_shard
 from training.simulation import Wish, draw_people, form_all, people_of, plan, read_pair, written
 from training.sources import SIMULATION, is_ingested, shard_ingested
 
-__all__ = ["Amounts", "Data", "Tested", "given", "simulated"]
+__all__ = ["Amounts", "Data", "HeldOut", "given", "simulated"]
 
 TESTED_SHARE = 6  # one person in six is tested on
 Names = Sequence[str]
@@ -37,7 +37,7 @@ class Amounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tested:
+class HeldOut:
     """One pair to measure on, on the grid, stretched as the service stretches the radiograph.
 
     Attributes
@@ -62,7 +62,7 @@ class Data:
     """
 
     pairs: PairShards
-    tested: tuple[Tested, ...]
+    tested: tuple[HeldOut, ...]
     facts: dict[str, str]
     identity: str
 
@@ -140,7 +140,7 @@ def _ingested(folder: Path, into: Path, most: int, grid: int) -> Data:
     shards = PairShards(shard_ingested(folder, into / "shards", grid))
     pairs = open_pairs(folder, "test", size=grid, tone="cxr")[:most]
     tested = tuple(
-        Tested(record.pair_id, *pairs[index], pairs.placement(index)) for index, record in enumerate(pairs.records)
+        HeldOut(record.pair_id, *pairs[index], pairs.placement(index)) for index, record in enumerate(pairs.records)
     )
     facts = {
         "trained on": f"{len(shards)} ingested pairs, split train, truth in the radiograph's tone",
@@ -193,8 +193,8 @@ def _shards(folder: Path, names: Names, into: Path, grid: int) -> PairShards:
     return PairShards(into)
 
 
-def _tests(folder: Path, names: Names, grid: int) -> tuple[Tested, ...]:
-    return tuple(Tested(name, *_on_grid(folder, name, grid)) for name in names)
+def _tests(folder: Path, names: Names, grid: int) -> tuple[HeldOut, ...]:
+    return tuple(HeldOut(name, *_on_grid(folder, name, grid)) for name in names)
 
 
 def _id(facts: dict[str, str]) -> str:

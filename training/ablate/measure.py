@@ -17,7 +17,7 @@ from model.bundle import FusionSpec
 from model.denoiser import Denoiser
 from model.sampler import Recipe, sample
 from pacs_node.records import FloatImage
-from training.ablate.data import Tested
+from training.ablate.data import HeldOut
 from training.ablate.plan import Cell as CellPlan
 from training.ablate.plan import Way, preset_of
 from training.diffusion import sampling_of
@@ -54,7 +54,7 @@ class Bench:
     judge : see `training.evaluate.scores`.
     """
 
-    def __init__(self, tested: Sequence[Tested], judge: Judge) -> None:
+    def __init__(self, tested: Sequence[HeldOut], judge: Judge) -> None:
         self.tested, self.judge = tuple(tested), judge
         covered = [pair.placement.covered() for pair in self.tested]
         self.references = [Reference(pair.cxr[at], pair.soft[at]) for pair, at in zip(tested, covered, strict=True)]

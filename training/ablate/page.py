@@ -99,7 +99,10 @@ def _facts(seen: Seen) -> Grid:
         ["command", f"`{facts['command']}`"],
         *([name, words] for name, words in facts["data"].items()),
         ["networks", _networks(preset, facts)],
-        ["sampled", f"{preset['diffusion']['sampler']}, {preset['diffusion']['sampling_steps']} steps unless said"],
+        [
+            "sampled",
+            f"{preset['diffusion'].get('sampler', 'ddim')}, {preset['diffusion']['sampling_steps']} steps unless said",
+        ],
         ["budget", _budget(budget, document)],
         ["seeds", ", ".join(map(str, seeds))],
         ["processor time", f"{minutes:.0f} minutes for all trainings and samples, on {machine['threads']} thread"],

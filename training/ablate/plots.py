@@ -20,14 +20,10 @@ __all__ = ["CURVES", "plot"]
 
 CURVES: tuple[Study, ...] = ("lambda", "omega", "b", "steps")
 LOWEST, HIGHEST = -1.0, 1.0  # of bsr_tone in colours and curves; what lies below is written at the edge
+DARK_BELOW = -0.7  # of bsr_tone: the colours there need white letters
 PANELS = ("bsr_tone", "psnr")
 PAPERS = {"lambda": PAPER_LAMBDA, "omega": PAPER_OMEGA / PER_STEP, "b": PAPER_B}
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "ablation",
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "font.family": "sans-serif",
-}
+STYLE: dict[Any, Any] = {"svg.hashsalt": "ablation", "svg.fonttype": "none", "font.size": 10}
 COLOURS = {"dynamic_clipping": "#0969da", "none": "#bc4c00"}
 
 
@@ -51,7 +47,8 @@ def _colours(seen: Seen, study: Study) -> Figure:
     shown = axes.imshow(np.clip(means, LOWEST, HIGHEST), cmap="RdYlBu", vmin=LOWEST, vmax=HIGHEST, aspect="auto")
     for place, cell in enumerate(cells):
         row, column = divmod(place, len(KINDS))
-        axes.text(column, row, _words(seen, cell), ha="center", va="center")
+        ink = "white" if not means[row, column] > DARK_BELOW else "black"
+        axes.text(column, row, _words(seen, cell), ha="center", va="center", color=ink)
     axes.set_xticks(range(len(KINDS)), [KIND_TITLES[kind] for kind in KINDS])
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylabel(HEADS[study])
@@ -68,7 +65,10 @@ def _words(seen: Seen, cell: Cell) -> str:
 
 
 def _curves(seen: Seen, study: Study) -> Figure:
-    """What is varied across; mean over the pairs with its error, and each seed as a dot."""
+    """What is varied across; means over the pairs, each seed as a dot, the error of the paired difference to the base.
+
+    The deviation over the pairs says how unlike patients are; whether two cells differ is in that error.
+    """
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     cells = cells_of(study, seen.values)
     for axes, metric in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
@@ -86,6 +86,9 @@ def _curves(seen: Seen, study: Study) -> Figure:
         if study == "steps":
             axes.set_xscale("log")
             axes.legend(fontsize=8)
+        places = sorted({float(label(study, cell)) for cell in cells})
+        axes.set_xticks(places, [f"{place:g}" for place in places], fontsize=8)
+        axes.minorticks_off()
     return figure
 
 
@@ -95,8 +98,8 @@ def _curve(axes: Axes, seen: Seen, study: Study, cells: Sequence[Cell], metric: 
     floor = LOWEST if metric == "bsr_tone" else seen.reference("identity", "psnr") - 6
     colour = COLOURS[cells[0].way.kind]
     inside = [summary.mean if summary.mean > floor else math.nan for summary in found]
-    pairs = len(seen.results.reference("identity", metric))
-    errors = [summary.deviation / np.sqrt(pairs) for summary in found]
+    base = Cell(seen.values.base, seen.values.way())
+    errors = [seen.difference(cell, base, metric).error if cell != base else 0.0 for cell in cells]
     line: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.4, "capsize": 2, "color": colour}
     axes.errorbar(places, inside, yerr=errors, label=KIND_TITLES[cells[0].way.kind], **line)
     for place, summary in zip(places, found, strict=True):

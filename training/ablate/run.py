@@ -21,6 +21,7 @@ from training.preset import Preset
 
 __all__ = ["Told", "Wish", "ablate", "quick"]
 
+USED = {"name", "grid", "autoencoder", "autoencoder_training", "denoiser", "diffusion", "clipping"}  # of a preset
 Part = tuple[Variant, int, list[Cell]]
 
 
@@ -67,7 +68,8 @@ class Wish:
     def settings(self) -> dict[str, Any]:
         """What the figures depend on, whichever studies and seeds are asked for."""
         return {
-            "preset": self.preset.model_dump(mode="json"),
+            # what a preset leaves at its default may gain fields without becoming another preset
+            "preset": self.preset.model_dump(mode="json", include=USED, exclude_defaults=True),
             "budget": asdict(self.budget),
             "pairs": asdict(self.amounts),
             "data": f"seed {self.data_seed}" if self.data is None else "given",
