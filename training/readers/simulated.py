@@ -182,7 +182,8 @@ def _simulate(folder: Path, options: argparse.Namespace) -> tuple[Study, int]:
         raise ConfigError(f"{folder / ANSWERS} is there: simulated answers go into a study that nobody has answered")
     if not (folder / STUDY).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_study(folder, invent_study(options.cases, options.readers, options.seed))
+        study = invent_study(options.cases, options.readers, options.seed)
+        write_study(folder, study.model_copy(update={"title": f"{study.title}, {_command(options)}"}))
     study = open_study(folder)
     persons = [reader for reader in study.readers if not reader.startswith(SIMULATED)]
     if persons:
@@ -192,6 +193,12 @@ def _simulate(folder: Path, options: argparse.Namespace) -> tuple[Study, int]:
     answers = answer_study(study, Skill(gain=options.gain, finished=options.finished), options.seed)
     write_atomically(folder / ANSWERS, "".join(f"{answer.model_dump_json()}\n" for answer in answers).encode())
     return study, len(answers)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What made the study and its answers, without the folder."""
+    words = [f"--{name} {getattr(options, name):g}" for name in ("cases", "readers", "gain", "finished", "seed")]
+    return f"by `python -m training.readers.simulated STUDY {' '.join(words)}`"
 
 
 def _parser() -> argparse.ArgumentParser:
