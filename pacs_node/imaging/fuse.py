@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from model.bundle import FusionSpec
+from pacs_node.imaging.edges import with_edges
 from pacs_node.imaging.fit import STRIP, GridImage, Placement, native_strips
 from pacs_node.imaging.guide import FINER, detailed
 from pacs_node.records import FloatImage, Radiograph
@@ -77,13 +78,17 @@ def native_layer(layer: FloatImage, radiograph: Radiograph, grid_image: GridImag
 
     Returns
     -------
-    (rows, columns) float32 in P-value units; exactly 0 where the shaped layer is 0 for fifteen cells around.
+    (rows, columns) float32 in P-value units; exactly 0 where the shaped layer is 0 for twenty-one cells around.
     """
     units = np.float32((grid_image.high - grid_image.low) / 2)
     placement, pixels = grid_image.placement, radiograph.pixels
     if pixels.shape != (placement.rows, placement.columns):
         raise ValueError("the layer was not made from an image of this size")
-    shaped = shaped_layer(layer, placement, fusion) * units
+    shaped = shaped_layer(layer, placement, fusion)
+    if fusion.edge_gain > 1:
+        inside = placement.covered()
+        shaped[inside] = with_edges(shaped[inside], grid_image.pixels[0, 0][inside], fusion.edge_gain)
+    shaped *= units
     if fusion.guided and placement.scale >= FINER:
         shaped, placement = detailed(shaped, pixels, placement, grid_image.high - grid_image.low)
     bone_layer = np.empty(pixels.shape, dtype=np.float32)

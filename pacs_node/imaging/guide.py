@@ -13,8 +13,8 @@ crosses is spread out; ``trust`` is how much of what is left is more than that n
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
+from pacs_node.imaging.edges import smooth, tangents
 from pacs_node.imaging.fit import Placement, letterbox, place
 from pacs_node.imaging.spline import halved
 from pacs_node.records import FloatImage
@@ -93,14 +93,9 @@ def _finer_share(share: FloatImage) -> FloatImage:
 
 def _share(bone: FloatImage, seen: FloatImage, spread: float) -> FloatImage:
     """Which part of the radiograph's finest detail on the grid the layer explains, 0 to 1."""
-    of_bone, of_all = (image - _smooth(image, DETAIL_CELLS) for image in (bone, seen))
-    common, whole = (_smooth(of_all * part, WINDOW_CELLS) for part in (of_bone, of_all))
+    of_bone, of_all = (image - smooth(image, DETAIL_CELLS) for image in (bone, seen))
+    common, whole = (smooth(of_all * part, WINDOW_CELLS) for part in (of_bone, of_all))
     return np.clip(common / (whole + np.float32((LEAST_DETAIL * spread) ** 2)), 0, 1)
-
-
-def _smooth(image: FloatImage, sigma: float) -> FloatImage:
-    """A window of this deviation, cut off at two of them: where exactly it ends does not matter here."""
-    return gaussian_filter(image, sigma, mode="nearest", radius=round(2 * sigma))
 
 
 def _mean_along_edges(detail: FloatImage, bone: FloatImage, where: NDArray[np.bool_]) -> FloatImage:
@@ -109,7 +104,7 @@ def _mean_along_edges(detail: FloatImage, bone: FloatImage, where: NDArray[np.bo
     width, flat = np.int32(padded.shape[1]), padded.ravel()
     rows, columns = (cells.astype(np.int32) * FINER + ALONG for cells in np.nonzero(where))
     corner = rows * width + columns
-    steps = [tangent[where] for tangent in _tangents(bone)]
+    steps = [tangent[where] for tangent in tangents(bone, EDGE_CELLS)]
     total = np.zeros((FINER, FINER, len(corner)), np.float32)
     for far, tap in zip(range(-ALONG, ALONG + 1), TAPS.astype(np.float32), strict=True):
         down, right = (np.rint(far * step).astype(np.int32) for step in steps)
@@ -122,18 +117,10 @@ def _mean_along_edges(detail: FloatImage, bone: FloatImage, where: NDArray[np.bo
     return found
 
 
-def _tangents(bone: FloatImage) -> tuple[FloatImage, FloatImage]:
-    """Unit vectors (down, right) along the edges of a layer: the weak direction of its structure tensor."""
-    down, right = (np.gradient(bone, axis=axis).astype(np.float32, copy=False) for axis in (0, 1))
-    yy, xx, xy = (_smooth(product, EDGE_CELLS) for product in (down * down, right * right, down * right))
-    across = 0.5 * np.arctan2(2 * xy, xx - yy)  # angle of the gradient, from the right downwards
-    return np.cos(across), -np.sin(across)
-
-
 def _trust(detail: FloatImage, along: FloatImage) -> FloatImage:
     """Which part of the energy of the mean along edges is more than what is left of noise, 0 to 1, for each cell."""
     noise, energy = (
-        _smooth(_pooled(image * image), EDGE_CELLS)
+        smooth(_pooled(image * image), EDGE_CELLS)
         for image in (np.where(along == 0, np.float32(0), detail - along), along)
     )
     left = np.float32(LEFT_OF_NOISE / (1 - LEFT_OF_NOISE))

@@ -1,9 +1,10 @@
 """Fusion at native resolution, on simulated pairs of 2048 px and more: ``python -m training.evaluate.native FOLDER``.
 
-The folder is one that ``pacs-node simulate --size 2048`` wrote. Two layers are brought to native resolution: the true
-one, averaged down to the grid (its fusion shows what the way up loses), and the one that the bundle predicts (what a
-reader gets). Three ways up are compared for each: plain cubic interpolation, the spline, and the spline guided by the
-radiograph; beside them stands the soft-tissue image of the grid, interpolated.
+The folder is one that ``pacs-node simulate --size 2048`` wrote. Three layers are brought to native resolution: the true
+one, averaged down to the grid (its fusion shows what the way up loses), the one that the bundle predicts, whole, and
+what of that the bundle trusts (what a reader gets). Three ways up are compared for each: plain cubic interpolation, the
+spline, and the spline guided by the radiograph; beside them stands the network's image of soft tissue, decoded on the
+grid with the same layer taken out, and interpolated.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from PIL import Image
 from pydicom import Dataset
 from scipy.ndimage import binary_dilation, gaussian_filter, gaussian_gradient_magnitude
 
+from model.bundle import FusionSpec
 from pacs_node.commands.terminal import print_json, stdout, table
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
@@ -26,14 +28,28 @@ from pacs_node.imaging.guide import FINER, detailed
 from pacs_node.pipeline import predicted_bone
 from pacs_node.records import FloatImage, MaskImage, Radiograph
 from training.evaluate.cases import open_cases
+from training.evaluate.native_crops import Panel, edge_crop, page
 from training.metrics import psnr, tone_fitted
 
-__all__ = ["edge_band", "ghost_energy", "interpolated", "measure", "texture_kept"]
+__all__ = ["edge_band", "ghost_energy", "interpolated", "measure", "results", "texture_kept"]
 
 Figures = dict[str, dict[str, float]]
 EDGE_SHARE = 0.25  # of the steepest percentile of the true layer: what counts as an edge of bone
 FLAT = 1e-4  # P-values a pixel: less is no edge but the rounding of an 8-bit film
 BITS = 16
+IMAGE, PLAIN = "image interpolated", "layer interpolated"
+WAYS = (("layer, spline", False), ("layer, guided spline", True))
+FORMATS = {
+    "psnr": ".2f",
+    "sd": ".2f",
+    "psnr_fitted": ".2f",
+    "psnr_fine": ".2f",
+    "ghost": ".5f",
+    "of_plain": ".3f",
+    "of_image": ".3f",
+    "texture": ".3f",
+}
+WHOLE = FusionSpec(strength=1.0, highpass_px=0.0)
 
 
 def interpolated(cells: FloatImage, placement: Placement) -> FloatImage:
@@ -85,17 +101,18 @@ def texture_kept(result: FloatImage, truth: FloatImage, band: MaskImage, scale: 
     return float(np.sum(ours * own) / np.sum(own * own))
 
 
-def measure(radiograph: Radiograph, truth: FloatImage, engine: Engine) -> Figures:
-    """Every figure of one pair, by row; empty where there is no bone."""
+def measure(radiograph: Radiograph, truth: FloatImage, engine: Engine) -> tuple[Figures, dict[str, FloatImage]]:
+    """Every figure of one pair and what it is of, by row; both empty where there is no bone."""
     pixels = radiograph.pixels
     grid_image = to_grid(radiograph, engine.spec.grid)
     placement = grid_image.placement
     band = edge_band(pixels - truth, placement.scale)
     if not band.any():
-        return {}
+        return {}, {}
     everywhere = np.ones(truth.shape, bool)
     found: Figures = {}
-    for name, result in _results(radiograph, truth, grid_image, engine).items():
+    made = results(radiograph, truth, grid_image, engine)
+    for name, result in made.items():
         found[name] = {
             "psnr": psnr(result, truth),
             "psnr_fine": psnr(fine(result, placement.scale), fine(truth, placement.scale)),
@@ -103,33 +120,38 @@ def measure(radiograph: Radiograph, truth: FloatImage, engine: Engine) -> Figure
             "ghost": ghost_energy(result - truth, band, placement.scale),
             "texture": texture_kept(result, truth, band, placement.scale),
         }
-    for name, row in found.items():
-        row["ghost_share"] = row["ghost"] / found[f"{name.split(':')[0]}: plain"]["ghost"]
-    return found
+    return found, made
 
 
-def _results(radiograph: Radiograph, truth: FloatImage, grid_image: GridImage, engine: Engine) -> dict[str, FloatImage]:
+def _shares(rows: Figures) -> None:
+    """Ghost energy of means beside that of the same layer interpolated, and of the image interpolated."""
+    for name, row in rows.items():
+        layer = name.split(":")[0]
+        row["of_plain"] = row["ghost"] / rows[f"{layer}: {PLAIN}"]["ghost"]
+        row["of_image"] = row["ghost"] / rows[f"{layer}: {IMAGE}"]["ghost"]
+
+
+def results(radiograph: Radiograph, truth: FloatImage, grid_image: GridImage, engine: Engine) -> dict[str, FloatImage]:
+    """Soft tissue by every way: "LAYER: WAY" -> (rows, columns) float32 in [0, 1]."""
     pixels, placement = radiograph.pixels, grid_image.placement
     units = np.float32((grid_image.high - grid_image.low) / 2)
     seen, true_cells = letterbox(pixels, placement), letterbox(pixels - truth, placement)
     predicted = predicted_bone(grid_image.pixels, engine, engine.spec.steps, seed=1)
-    shaped = shaped_layer(predicted, placement, engine.spec.fusion) * units
-    decoded = engine.decode(engine.encode(grid_image.pixels)) - engine.coarse_layers(
-        grid_image.pixels, engine.spec.steps, [1]
-    )
-    soft = (decoded[0, 0] + 1) * units + np.float32(grid_image.low)
-    plain = without_glow(interpolated(shaped, placement), pixels, grid_image.low, grid_image.high)
+    decoded = (engine.decode(engine.encode(grid_image.pixels))[0, 0] + 1) * units + np.float32(grid_image.low)
     made = {
-        "true layer: soft image interpolated": interpolated(seen - true_cells, placement),
-        "true layer: plain": pixels - interpolated(true_cells, placement),
-        "predicted: network's output interpolated": interpolated(soft, placement),
-        "predicted: radiograph less layer, interpolated": interpolated(seen - shaped, placement),
-        "predicted: plain": pixels - plain,
+        f"true layer: {IMAGE}": interpolated(seen - true_cells, placement),
+        f"true layer: {PLAIN}": pixels - interpolated(true_cells, placement),
     }
-    for way, guided in (("spline", False), ("guided", True)):
+    for way, guided in WAYS:
         made[f"true layer: {way}"] = pixels - _brought_up(true_cells, pixels, grid_image, guided=guided)
-        fusion = engine.spec.fusion.model_copy(update={"guided": guided})
-        made[f"predicted: {way}"] = pixels - native_layer(predicted, radiograph, grid_image, fusion)
+    for layer, fusion in (("predicted, whole", WHOLE), ("predicted, as it ships", engine.spec.fusion)):
+        shaped = shaped_layer(predicted, placement, fusion) * units
+        plain = without_glow(interpolated(shaped, placement), pixels, grid_image.low, grid_image.high)
+        made[f"{layer}: {IMAGE}"] = interpolated(decoded - shaped, placement)
+        made[f"{layer}: {PLAIN}"] = pixels - plain
+        for way, guided in WAYS:
+            chosen = fusion.model_copy(update={"guided": guided})
+            made[f"{layer}: {way}"] = pixels - native_layer(predicted, radiograph, grid_image, chosen)
     return {name: np.clip(result, 0, 1) for name, result in made.items()}
 
 
@@ -149,35 +171,35 @@ def _mean(pairs: list[Figures], of: Callable[[list[float]], NDArray[np.float64]]
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Simulated pairs, as pacs-node simulate --size 2048 writes.")],
     bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    sheet: Annotated[Path | None, typer.Option("--sheet", help="PNG that gets crops around edges of bone.")] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON document with every pair on stdout.")] = False,
 ) -> None:
     """Measure fusion at native resolution: docs/method.md says how to read the table."""
     engine = open_engine(load_bundle(bundle))
     found: dict[str, Figures] = {}
+    crops: list[Panel] = []
     for case in (case for folder in folders for case in open_cases(folder)):
         twins = case.load()
         radiograph = Radiograph(twins.radiograph.pixels, None, BITS, Dataset())
-        figures = measure(radiograph, twins.truth, engine)
+        figures, made = measure(radiograph, twins.truth, engine)
         if figures:
             found[case.name] = figures
-    means = _mean(list(found.values()), np.mean)
+            crops.append(edge_crop(case.name, radiograph.pixels, twins.truth, made))
+    if not found:
+        raise typer.BadParameter("none of the pairs has bone in it")
+    if sheet is not None:
+        page(crops).save(sheet)
+    means, spread = _mean(list(found.values()), np.mean), _mean(list(found.values()), np.std)
+    _shares(means)
     if json:
-        print_json({"mean": means, "pairs": found})
+        print_json({"mean": means, "sd": spread, "pairs": found})
         return
-    columns = ("", "PSNR, dB", "PSNR fitted, dB", "PSNR of detail, dB", "ghost, rms", "of plain", "texture kept")
-    formats = {
-        "psnr": ".2f",
-        "psnr_fitted": ".2f",
-        "psnr_fine": ".2f",
-        "ghost": ".5f",
-        "ghost_share": ".3f",
-        "texture": ".3f",
-    }
+    columns = ("", "PSNR, dB", "sd", "fitted, dB", "detail, dB", "ghost, rms", "of layer", "of image", "texture kept")
     cells = []
     for name, row in means.items():
-        shown = row | {"ghost": row["ghost"] ** 0.5}
-        cells.append([name, *(format(shown[key], form) for key, form in formats.items())])
+        shown = row | {"ghost": row["ghost"] ** 0.5, "sd": spread[name]["psnr"]}
+        cells.append([name, *(format(shown[key], form) for key, form in FORMATS.items())])
     stdout().print(table(columns, cells, title=f"mean of {len(found)} pairs"))
 
 
