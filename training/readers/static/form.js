@@ -30,7 +30,7 @@ export class Form {
     // A click on the middle of an untouched slider is an answer, too, and changes no value.
     range.addEventListener("click", () => this.touchOverall(range));
     range.addEventListener("keydown", (event) => event.key === "Enter" && this.touchOverall(range));
-    number.addEventListener("change", () => this.typedOverall(number));
+    number.addEventListener("input", () => this.typedOverall(number));
   }
 
   show(answer, finding, hasCompanion) {
