@@ -20,6 +20,7 @@ COMMANDS = [
     ["audit"],
     ["export-onnx"],
     ["sweep"],
+    ["ablate"],
     ["evaluate"],
     ["demo"],
     ["config", "check"],
