@@ -47,6 +47,9 @@ def test_everything_that_serving_needs_is_in_the_wheel(wheel: Path) -> None:
     assert needed - set(names) == set()
     assert any(name.startswith("pacs_node/migrations/versions/") for name in names)
     assert any(name.startswith("training/presets/") for name in names)
+    page = REPOSITORY / "training" / "readers" / "static"
+    assert {f"training/readers/static/{path.name}" for path in page.iterdir()} - set(names) == set()
+    assert "training/readers/static/index.html" in names
 
 
 def test_the_settings_in_the_wheel_are_those_of_the_repository(wheel: Path) -> None:

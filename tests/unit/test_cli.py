@@ -29,6 +29,9 @@ COMMANDS = [
     ["ingest"],
     ["bench"],
     ["simulate"],
+    ["reader-study", "make"],
+    ["reader-study", "read"],
+    ["reader-study", "score"],
     ["train", "autoencoder"],
     ["train", "diffusion"],
 ]
