@@ -63,7 +63,7 @@ def compare(
     test_pairs: Annotated[
         int, typer.Option("--test-pairs", min=2, help="Pairs of other people to simulate for the test.")
     ] = 60,
-    framings: Annotated[int, typer.Option("--framings", min=1, help="Framings that ours encodes once.")] = 400,
+    framings: Annotated[int, typer.Option("--framings", min=1, help="Framings that ours encodes once.")] = 1000,
     seed: Annotated[
         int,
         typer.Option("--seed", min=0, max=9998, help="Of the simulation and the training; the test takes the next."),

@@ -28,7 +28,7 @@ def _against_untouched(result: SetResult, rows: list[Row]) -> str:
     for metric in known_metrics(result):
         for row in rows:
             if not _better(metric, result.of(row.key, metric.key).mean, result.of(UNTOUCHED, metric.key).mean):
-                worse.setdefault(row.title, []).append(metric.title if "lungs" not in metric.title else f"{metric.key}")
+                worse.setdefault(row.title, []).append(_name(metric))
     if not worse:
         return f"Every one of the {len(rows)} systems is better than the untouched input in every figure."
     named = "; ".join(f"{title} in {', '.join(keys)}" for title, keys in worse.items())
@@ -50,7 +50,7 @@ def _place(result: SetResult, others: list[Row], metric: Metric) -> str:
         if gap is None
         else f", 95 % interval of ours less theirs {_told(metric, -gap.high)} to {_told(metric, -gap.low)}"
     )
-    name = {"bsr_tone_lungs": "bsr_tone in the lungs"}.get(metric.key, metric.title)
+    name = _name(metric)
     if gap is None or not gap.certain:
         nearly = "the best two cannot be told apart" if gap is not None else "too few people for an interval"
         first = "ours is first" if _better(metric, own, theirs) else "ours is not first"
@@ -65,10 +65,17 @@ def _ships(result: SetResult, rows: list[Row], ships: Row) -> str:
     best = max(rows, key=lambda row: result.of(row.key, key).mean)
     own, theirs = result.of(ships.key, key).mean, result.of(best.key, key).mean
     above = "above" if own > theirs else "below"
+    warned = f" Its training saw real pairs ({ships.seen}), which these may be." if ships.seen else ""
+    warned = "" if result.held_out.simulated else warned
     return (
         f"What ships was trained for longer and on other pairs, so it does not compete: its bsr_tone of {own:.3f} lies "
-        f"{above} the best of this budget, {best.title} with {theirs:.3f}."
+        f"{above} the best of this budget, {best.title} with {theirs:.3f}.{warned}"
     )
+
+
+def _name(metric: Metric) -> str:
+    """The head of a column, without its unit."""
+    return {"bsr_tone_lungs": "bsr_tone in the lungs"}.get(metric.key, metric.title.partition(",")[0])
 
 
 def _better(metric: Metric, one: float, other: float) -> bool:

@@ -125,7 +125,9 @@ def open_ground(folders: Sequence[Path], tests: Sequence[Path], into: Path, size
     whole = bool(tests)
     parts = [_divided(folder, size, whole=whole) for folder in folders]
     sources = tuple(PairShards(_shards(part, into / part.identity[:16] / str(size))) for part in parts)
-    sets = [open_test(folder) for folder in tests] or [part.test for part in parts if part.test is not None]
+    sets = [each for folder in tests for each in open_test(folder)] or [
+        part.test for part in parts if part.test is not None
+    ]
     if not sets:
         raise ConfigError("there is no pair to measure on: name a folder of test pairs with --pairs-test")
     _apart(folders, tests)
@@ -133,15 +135,24 @@ def open_ground(folders: Sequence[Path], tests: Sequence[Path], into: Path, size
     return Ground(sources, _named_apart(sets), "; ".join(part.told for part in parts), identity)
 
 
-def open_test(folder: Path) -> HeldOut:
-    """A folder of test pairs as one set: the split `test` of an ingested one, else all of it."""
+def open_test(folder: Path) -> list[HeldOut]:
+    """A folder of test pairs: the split `test` of an ingested one, else all of it.
+
+    Pairs whose truth was computed by another algorithm are a set of their own: its mistakes are no truth.
+    """
     if is_ingested(folder):
-        return _ingested_test(folder)
+        return [_ingested_test(folder)]
     if (folder / SIMULATION).is_file():
-        return _simulated_test(folder, sorted(_people(folder)))
-    cases = tuple(open_cases(folder))
-    dual = "dual energy" if all(case.dual_energy for case in cases) else "the truth of some was computed"
-    return HeldOut(folder.name, f"{len(cases)} pairs, {dual}", cases, {case.name: case.name for case in cases}, False)
+        return [_simulated_test(folder, sorted(_people(folder)))]
+    cases = open_cases(folder)
+    dual, computed = ([case for case in cases if case.dual_energy is kind] for kind in (True, False))
+    found = [_plain(folder.name, dual, "dual energy")] if dual else []
+    return [*found, *([_plain(f"{folder.name}-computed", computed, "computed truth")] if computed else [])]
+
+
+def _plain(name: str, cases: Sequence[Case], kind: str) -> HeldOut:
+    counted = f"{len(cases)} pair{'s' if len(cases) > 1 else ''}, {kind}"
+    return HeldOut(name, counted, tuple(cases), {case.name: case.name for case in cases}, False)
 
 
 def _divided(folder: Path, size: int, *, whole: bool) -> _Part:

@@ -39,6 +39,7 @@ class Row:
     scale : how far it is from its published size.
     flop : of one image at the size of the comparison.
     steps, cpu_minutes : of its training.
+    seen : real pairs in its training, where it says so.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Row:
     flop: float | None = None
     steps: Mapping[str, int] = field(default_factory=dict)
     cpu_minutes: float | None = None
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,11 +27,12 @@ from training.compare.systems import NAMES, TITLES, Name, open_system
 from training.compare.trained import FACTS, Budget, Task, Trained, taken_over, train_system
 from training.evaluate.cases import Case, measured
 from training.evaluate.contenders import suppressed
+from training.evaluate.facts import model_facts
 from training.evaluate.scores import Judge
 from training.metrics import tone_fitted
 from training.preset import Preset
 
-__all__ = ["SHIPS", "Order", "Watcher", "claim_folder", "compare", "sheets", "train_all"]
+__all__ = ["SHIPS", "Order", "Watcher", "claim_folder", "compare", "one_thread", "sheets", "train_all"]
 
 PLAN, SYSTEMS, MEASURED = "plan.json", "systems", "measured"
 SHIPS = "ships"
@@ -80,6 +81,11 @@ class Watcher:
     begin: Callable[[str, int], None]
     advance: Callable[[], None]
     note: Note
+
+
+def one_thread() -> None:
+    """What a budget of processor time is counted in."""
+    torch.set_num_threads(1)
 
 
 def claim_folder(order: Order, ground: Ground) -> None:
@@ -157,7 +163,6 @@ def compare(
     ModelError
         The bundle cannot be run.
     """
-    torch.set_num_threads(1)
     contenders = [*_trivial(), *_trained(order, trained), *([_ships(order)] if order.bundle else [])]
     rows, results = tuple(each.row for each in contenders), []
     for held_out in sets:
@@ -233,7 +238,8 @@ def _ships(order: Order) -> _Contender:
         f"ours as it ships: {bundle.spec.name} {bundle.spec.version}",
         f"its own grid of {bundle.spec.grid} px",
     )
-    row = Row(SHIPS, title, "ships", scale, parameters, flop, steps)
+    seen = model_facts(bundle).get("real pairs in its training", "")
+    row = Row(SHIPS, title, "ships", scale, parameters, flop, steps, seen=seen)
     return _Contender(row, make, bundle.digest)
 
 

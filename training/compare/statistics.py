@@ -17,7 +17,7 @@ SEED = 0xB007
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Mean and standard deviation over ``count`` images; NaN where no image has the figure."""
+    """Mean and standard deviation over the ``count`` images whose figure is finite; NaN where there is none."""
 
     mean: float
     sd: float
@@ -41,7 +41,7 @@ class Difference:
 def summary(scores: Mapping[str, Scores], key: str) -> Summary:
     """Of one figure; images that do not have it (no lungs were found) are left out."""
     values = np.array([score.get(key, np.nan) for score in scores.values()], dtype=np.float64)
-    values = values[~np.isnan(values)]
+    values = values[np.isfinite(values)]
     if not len(values):
         return Summary(float("nan"), float("nan"), 0)
     return Summary(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0, len(values))

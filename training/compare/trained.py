@@ -17,7 +17,7 @@ from training.control import ControlData, train_control
 from training.loop import Outcome, Run
 from training.preset import Preset
 
-__all__ = ["FACTS", "Budget", "Task", "Trained", "settings", "taken_over", "train_system"]
+__all__ = ["ENOUGH_STEPS", "FACTS", "Budget", "Task", "Trained", "settings", "taken_over", "train_system"]
 
 FACTS = "trained.json"
 ENOUGH_STEPS = 1_000_000  # the budget ends a training, not its steps
@@ -26,7 +26,8 @@ WARMUP = 50
 # Batch and patch of the published sizes in minutes of one thread: a step of eight images of 256 px would leave a dozen.
 PATCHES: dict[tuple[BaselineName, Scale], dict[str, int]] = {
     ("gusarev", "paper"): {"batch": 4},
-    ("resnet_bs", "paper"): {"batch": 2, "crop": 64},
+    ("resnet_bs", "paper"): {"batch": 4, "crop": 64},
+    ("bs_diff", "small"): {"batch": 2},
 }
 
 

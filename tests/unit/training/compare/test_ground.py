@@ -1,0 +1,87 @@
+"""Nobody is in both halves, whatever the pairs come from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pacs_node.errors import ConfigError
+from tests.unit.training.compare.conftest import write_simulated
+from tests.unit.training.evaluate.conftest import chest, save
+from training.compare.ground import open_ground, open_test, simulate_pairs
+
+
+def test_no_person_of_a_simulated_folder_is_trained_on_and_tested_on(simulated: Path, tmp_path: Path) -> None:
+    ground = open_ground((simulated,), (), tmp_path / "shards", 64)
+    (held_out,) = ground.tests
+    tested = {case.name for case in held_out.cases}
+    people = {
+        path.stem: {tuple(json.loads(path.read_text())[key]) for key in ("body", "bones")}
+        for path in simulated.glob("procedural*.json")
+    }
+    in_test = set().union(*(people[name] for name in tested))
+    trained = [name for name, pair in people.items() if not pair & in_test]
+    assert tested
+    assert len(ground.pairs) <= len(trained)
+    assert len(ground.pairs) + len(tested) < len(people)  # pairs of one from each half are in neither
+    assert ground.sources[0][0][0].shape == (64, 64)
+
+
+def test_named_test_people_may_not_be_in_the_training_pairs(simulated: Path, tmp_path: Path) -> None:
+    other = write_simulated(tmp_path / "other", 8, [(3, 3), (100, 101)])
+    with pytest.raises(ConfigError, match="shows 1 people who are in the training pairs"):
+        open_ground((simulated,), (other,), tmp_path / "shards", 64)
+    apart = write_simulated(tmp_path / "apart", 9, [(102, 102), (100, 101)])
+    ground = open_ground((simulated,), (apart,), tmp_path / "shards", 64)
+    assert len(ground.pairs) == 30
+    assert len(ground.tests[0].cases) == 2
+
+
+def test_pairs_without_bone_have_nothing_to_measure(tmp_path: Path) -> None:
+    folder = write_simulated(tmp_path / "mixed", 3, [(1, 1), (2, 2)])
+    cxr = folder / "procedural_0003-00001_cxr.png"
+    cxr.write_bytes(cxr.with_name("procedural_0003-00001_soft.png").read_bytes())
+    (held_out,) = open_test(folder)
+    assert [case.name for case in held_out.cases] == ["procedural_0003-00000"]
+    assert "1 without bone left out" in held_out.title
+    none = write_simulated(tmp_path / "none", 4, [(1, 1)], bone=False)
+    with pytest.raises(ConfigError, match="no pair with bone"):
+        open_test(none)
+
+
+def test_computed_truths_are_a_set_of_their_own(tmp_path: Path) -> None:
+    for source in ("scanner", "jsrt"):
+        for kind, image in zip(("cxr", "soft"), chest(128, 128), strict=True):
+            save(tmp_path / f"{source}_0_{kind}.png", image)
+    sets = {each.name: each for each in open_test(tmp_path)}
+    assert sorted(sets) == [tmp_path.name, f"{tmp_path.name}-computed"]
+    assert "computed truth" in sets[f"{tmp_path.name}-computed"].title
+    assert not any(each.simulated for each in sets.values())
+
+
+def test_own_pairs_are_those_of_the_simulate_command(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    simulate_pairs(tmp_path / "own", 5, 2, 64, lambda *step: told.append(step))
+    assert ("forming pairs", 2, 2) in told
+    from pacs_node.cli import main
+
+    assert main(["simulate", "-o", str(tmp_path / "command"), "-n", "2", "--seed", "5", "--size", "64", "--json"]) == 0
+    for path in sorted((tmp_path / "command").glob("*")):
+        if path.is_file():
+            assert (tmp_path / "own" / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(ConfigError, match="another seed or size"):
+        simulate_pairs(tmp_path / "own", 6, 2, 64, lambda *step: None)
+
+
+def test_shards_hold_the_radiograph_as_the_service_stretches_it(simulated: Path, tmp_path: Path) -> None:
+    ground = open_ground((simulated,), (), tmp_path / "shards", 64)
+    cxr, soft = ground.sources[0][0]
+    assert float(cxr.min()) == pytest.approx(-1, abs=0.02)
+    assert float(cxr.max()) == pytest.approx(1, abs=0.02)
+    assert np.all((cxr - soft).numpy() > -1e-3)  # bone brightens
+
+
+def test_what_holds_no_pairs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds neither pairs"):
+        open_ground((tmp_path,), (), tmp_path / "shards", 64)
