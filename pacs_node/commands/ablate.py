@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pacs_node.commands.errors import ExitCode
@@ -95,7 +94,6 @@ def run(order: Order, *, as_json: bool) -> int:
     """
     if order.data is not None and not order.data.is_dir():
         raise ConfigError(f"there is no folder {order.data}")
-    torch.set_num_threads(order.threads)  # sums in one order: the same command gives the same figures
     with _told(order.folder), _terminated_as_interrupted(), _bars(quiet=as_json) as told:
         wish = _wish(order)
         results = ablate(wish, lambda: _judge(order.lpips), told)
@@ -131,6 +129,7 @@ def _wish(order: Order) -> Wish:
         amounts,
         order.data,
         order.amounts["data_seed"],
+        order.threads,
     )
 
 

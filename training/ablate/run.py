@@ -51,7 +51,7 @@ class Wish:
     studies : see `training.ablate.plan`.
     seeds : of weights, batches and sampling noise: 0, 1, ...
     data : a folder of pairs, or None to simulate them from ``data_seed``.
-    cpu_minutes : bound of each training besides the preset's steps.
+    threads : of torch; one number of them sums in one order, so that the same call gives the same figures.
     """
 
     folder: Path
@@ -63,6 +63,7 @@ class Wish:
     amounts: Amounts
     data: Path | None = None
     data_seed: int = 1
+    threads: int = 1
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -106,9 +107,10 @@ def ablate(wish: Wish, judge: Callable[[], Judge], told: Told) -> Results:
     missing = _missing(wish, results)
     if not missing and results.document["references"]:
         return results
+    torch.set_num_threads(wish.threads)
     data = _data(wish, told)
     results.bind(data.identity)
-    begun = {"environment": describe_environment(torch.get_num_threads())}
+    begun = {"environment": describe_environment(wish.threads)}
     results.note("facts", begun | results.document["facts"])  # those of the first call, where there was one
     ground = _ground(wish, data, results, told)
     bench = Bench(data.tested, judge())

@@ -45,7 +45,7 @@ def test_the_deviation_is_over_pairs_and_not_over_seeds(told_by: Told) -> None:
     summary = seen.summary(two(seen)[0], "psnr")
     assert summary.mean == pytest.approx(28.5)
     assert summary.deviation == pytest.approx(0.0158, abs=1e-4)
-    assert summary.by_seed == (pytest.approx(28.0), pytest.approx(29.0))
+    assert summary.by_seed == pytest.approx((28.0, 29.0))
 
 
 def test_a_cell_has_collapsed_when_it_is_further_off_than_the_input(told_by: Told) -> None:
