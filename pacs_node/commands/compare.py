@@ -40,8 +40,8 @@ __all__ = ["DEFAULT_SCALES", "Request", "run"]
 
 RESULTS, PAGE = "results.json", "report.html"
 TRAIN_FOLDER, TEST_FOLDER = "simulated-train", "simulated-test"
-# In minutes of one thread the two heavy ones have to be scaled down; the other two are as published.
-DEFAULT_SCALES: dict[Name, Scale] = {"gusarev": "paper", "resnet_bs": "paper", "mca_net": "small", "bs_diff": "small"}
+# In minutes of one thread MCA-Net and BS-Diff have to be scaled down, and the tied Gusarev does not reach the input.
+DEFAULT_SCALES: dict[Name, Scale] = {"gusarev": "small", "resnet_bs": "paper", "mca_net": "small", "bs_diff": "small"}
 QUICK_STEPS = 2
 
 
