@@ -15,7 +15,7 @@ from training.baselines.bs_diff import BSDiff
 from training.baselines.registry import BASELINES, Baseline, BaselineName, Scale
 from training.checkpoint import META, WEIGHTS, CheckpointError, read_meta
 
-__all__ = ["Rival", "checkpoint_of", "load_baseline", "multiple_of"]
+__all__ = ["Rival", "checkpoint_of", "load_baseline", "multiple_of", "padded"]
 
 FOLDER = "baselines"  # of a run
 
@@ -46,9 +46,8 @@ class Rival:
     @property
     def title(self) -> str:
         """In a table; says what was scaled down, and the steps of a sampler."""
-        facts = (
-            ["scaled down"] if self.scale == "small" and self.parameters != self.baseline.parameters("paper") else []
-        )
+        published = self.baseline.parameters("paper")
+        facts = ["scaled down"] if self.parameters < published else ["untied"] if self.parameters > published else []
         if isinstance(self.network, BSDiff):
             facts.append(f"{self.steps} step{'s' if self.steps > 1 else ''}")
         return self.baseline.title + (f" ({', '.join(facts)})" if facts else "")
@@ -97,7 +96,7 @@ class Rival:
                     network.predicted(small, torch.zeros(1, device="meta"), small)
                 network.enhancement(small)
             else:
-                network(_padded(image, multiple_of(network)))
+                network(padded(image, multiple_of(network)))
         return float(counter.get_total_flops())
 
     @torch.no_grad()
@@ -117,7 +116,7 @@ class Rival:
         if isinstance(self.network, BSDiff):
             drawn = self.network(image, self.steps)
             return functional.interpolate(drawn, image.shape[-2:], mode="bilinear", align_corners=False)
-        soft: Tensor = self.network(_padded(image, multiple_of(self.network)))
+        soft: Tensor = self.network(padded(image, multiple_of(self.network)))
         return soft[..., : image.shape[-2], : image.shape[-1]]
 
 
@@ -127,7 +126,8 @@ def multiple_of(network: nn.Module) -> int:
     return found
 
 
-def _padded(image: Tensor, multiple: int) -> Tensor:
+def padded(image: Tensor, multiple: int) -> Tensor:
+    """Rows and columns repeated at the lower and right edge up to a multiple."""
     rows, columns = (-size % multiple for size in image.shape[-2:])
     return functional.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image
 

@@ -41,7 +41,7 @@ def _published(**numbers: float) -> BaselineTraining:
 SETTINGS: dict[BaselineName, dict[Scale, BaselineTraining]] = {
     "gusarev": {
         "paper": _published(learning_rate=1e-3, batch=5),
-        "small": BaselineTraining(learning_rate=2e-3, batch=4, crop=256),
+        "small": BaselineTraining(learning_rate=4e-3, batch=2, crop=128),
     },
     "mca_net": {
         "paper": _published(learning_rate=1e-4, batch=2, opponent_learning_rate=1e-4),
@@ -53,6 +53,6 @@ SETTINGS: dict[BaselineName, dict[Scale, BaselineTraining]] = {
     },
     "bs_diff": {
         "paper": _published(learning_rate=1e-4, batch=2, opponent_learning_rate=5e-4),
-        "small": BaselineTraining(learning_rate=1e-3, batch=4),
+        "small": BaselineTraining(learning_rate=1e-3, batch=2),
     },
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model.bundle import FusionSpec
 from training.baselines.registry import BASELINES, Baseline, BaselineName, Scale
-from training.baselines.rival import FOLDER, Rival
+from training.baselines.rival import FOLDER, Rival, padded
 from training.baselines.settings import BaselineTraining
 from training.checkpoint import META, CheckpointError, read_meta
 from training.control import ControlData
@@ -71,12 +71,11 @@ def train_baseline(
     config = baseline.configs[scale]
     if run.resume:
         _require_same(run, baseline, config)
-    size = min(settings.crop or terms.grid, terms.grid)
+    size, multiple = min(settings.crop or terms.grid, terms.grid), config.multiple
 
     def loss(model: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        cxr, soft = (
-            half.to(device, memory_format=torch.channels_last) for half in data.batch(settings.batch, size, rng)
-        )
+        halves = data.batch(settings.batch, size, rng)
+        cxr, soft = (padded(half, multiple).to(device, memory_format=torch.channels_last) for half in halves)
         return objective(model, (cxr, soft), rng)
 
     def rival(model: nn.Module) -> Rival:
