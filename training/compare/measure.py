@@ -86,7 +86,8 @@ def on_the_grid(system: System, size: int) -> Make:
         inside = image.placement.covered()
         change = system.soft(image, case.name) - (image.pixels[0, 0] + 1) / 2
         soft = pair.radiograph.pixels + change[inside] * np.float32(image.high - image.low)
-        return np.clip(soft, 0, 1).astype(np.float32)
+        clipped: FloatImage = np.clip(soft, 0, 1).astype(np.float32)
+        return clipped
 
     return make
 

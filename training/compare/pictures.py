@@ -18,7 +18,8 @@ GREY = 0.5
 
 def error_map(output: FloatImage, truth: FloatImage) -> FloatImage:
     """Grey where output and truth agree, bright where bone (or anything bright) was left, dark where too much went."""
-    return np.clip(GREY + ERROR_GAIN * (output - truth), 0, 1).astype(np.float32)
+    shown: FloatImage = np.clip(GREY + ERROR_GAIN * (output - truth), 0, 1).astype(np.float32)
+    return shown
 
 
 def jpeg_sheet(pictures: Mapping[str, FloatImage], truth: FloatImage, side: int) -> bytes:

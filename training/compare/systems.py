@@ -26,6 +26,7 @@ from training.validate import bone_layers, fused
 __all__ = ["NAMES", "OURS", "TITLES", "Name", "System", "open_system"]
 
 Name: TypeAlias = BaselineName | Literal["control", "ours"]
+HALF = np.float32(0.5)  # from units of [-1, 1] to those of [0, 1]
 OURS: Literal["ours"] = "ours"
 NAMES: tuple[Name, ...] = (*BASELINES, "control", "ours")
 TITLES: dict[Name, str] = {
@@ -93,7 +94,7 @@ class _Layered:
 
     def soft(self, image: GridImage, name: str) -> FloatImage:
         layer = self.layer(image.pixels, _seed(name))
-        return fused((image.pixels[0, 0] + 1) / 2, layer / 2, image.placement, self.fusion)
+        return fused((image.pixels[0, 0] + 1) / 2, layer * HALF, image.placement, self.fusion)
 
     def flops(self, size: int) -> float:
         with FlopCounterMode(display=False) as counter:

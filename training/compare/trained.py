@@ -170,8 +170,8 @@ def taken_over(name: Name, folder: Path) -> Trained:
                 break
     if not metas or (name == "ours" and "diffusion" not in metas):
         raise CheckpointError(f"{folder} holds no training of {name}")
-    seconds = [meta.get("cpu_seconds") for meta in metas.values()]
-    minutes = sum(seconds) / 60 if all(isinstance(each, int | float) for each in seconds) else None
+    seconds = [float(meta["cpu_seconds"]) for meta in metas.values() if "cpu_seconds" in meta]
+    minutes = sum(seconds) / 60 if len(seconds) == len(metas) else None
     meta = next(iter(metas.values()))
     scale = str(
         (meta.get("provenance") or {}).get("scale") or (meta.get("provenance") or {}).get("preset") or "unknown"
