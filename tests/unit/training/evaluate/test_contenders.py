@@ -1,5 +1,6 @@
 """Every row of a report on a pair whose answer is known."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from pacs_node.engine import Engine
 from pacs_node.imaging.fuse import quantised
 from pacs_node.pipeline import noise_seed, run_network
 from tests.unit.training.evaluate.conftest import Known
+from training.baselines.registry import BASELINES
+from training.baselines.rival import Rival
 from training.control_network import ControlConfig, ControlNetwork
 from training.evaluate.cases import Twins, open_cases
 from training.evaluate.contenders import Contender, Others, contenders
@@ -75,6 +78,36 @@ def test_what_the_control_finds_is_subtracted_as_the_bundles_layer(
     assert layer.mean() == pytest.approx(0.05 * (high - low), rel=0.05)  # the robust range is found on the grid
     soft = row.make("a", twins).soft
     assert np.array_equal(np.rint(soft * 65535), quantised(pixels - layer, 16))
+
+
+class Halves(torch.nn.Module):
+    """A rival that takes a quarter of the range from everything."""
+
+    config = BASELINES["resnet_bs"].configs["small"]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image - 0.5
+
+
+def test_a_rival_gives_its_difference_and_its_own_picture(bundle: Bundle, engine: Engine, twins: Twins) -> None:
+    baseline = BASELINES["resnet_bs"]
+    rival = Rival(baseline, "small", Halves(), 1, {"config": asdict(baseline.configs["small"])})
+    rows = {row.key: row for row in contenders(bundle, engine, (), Others(rivals=(rival, rival)))}
+    assert [key for key, row in rows.items() if row.kind == "rival"] == [
+        "resnet_bs",
+        "resnet_bs_plain",
+        "resnet_bs_1",
+        "resnet_bs_1_plain",
+    ]
+    pixels, taken = twins.radiograph.pixels, rows["resnet_bs"].make("a", twins)
+    low, high = np.percentile(pixels, (0.5, 99.5))
+    # where black is reached nothing more can be taken; elsewhere a quarter of the robust range, found on the grid
+    assert float(np.median(taken.layer)) == pytest.approx(0.25 * (high - low), rel=0.05)
+    assert np.array_equal(np.rint(taken.soft * 65535), quantised(pixels - taken.layer, 16))
+    own = rows["resnet_bs_plain"].make("a", twins).soft
+    inner = pixels > low + 0.3 * (high - low)
+    assert float(np.abs(own - taken.soft)[inner].mean()) < 0.05  # the same picture, but for what is below the grid
+    assert float(np.abs(own - taken.soft)[inner].max()) > LEVEL
 
 
 def test_the_bounds_lose_what_their_parts_lose(twins: Twins, bundle: Bundle, spec: ModelSpec) -> None:
