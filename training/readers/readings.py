@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from training.readers.matching import Matches, Place, Spot, match
 from training.readers.records import PRACTICE, Answer, Arm, Planned, Scores, Study, StudyCase, latest
 from training.readers.roc import NOT_MARKED
 
-__all__ = ["ARMS", "Block", "Progress", "Reading", "Readings", "comparable", "gather", "single"]
+__all__ = ["ARMS", "Block", "Progress", "Reading", "Readings", "comparable", "days_between", "gather", "single"]
 
 ARMS: tuple[Arm, Arm] = ("without", "with")  # the control first: a difference is with minus without
 Triple = tuple[str, str, Arm]  # reader, case, arm
@@ -32,6 +33,7 @@ class Reading:
     diseased: bool | None
     scores: Scores | None
     seconds: float
+    at: datetime  # when it was finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ def _reading(answer: Answer, planned: Planned, case: StudyCase, tolerance_percen
         lesions = [Place(lesion.x, lesion.y, lesion.radius) for lesion in case.truth.lesions]
         matches = match(marks, lesions, tolerance_percent / 100 * max(case.rows, case.columns))
         diseased = bool(lesions)
-    return Reading(answer.reader, answer.case, planned.arm, matches, rating, diseased, answer.scores, answer.seconds)
+    return Reading(
+        answer.reader, answer.case, planned.arm, matches, rating, diseased, answer.scores, answer.seconds, answer.at
+    )
 
 
 def _progress(reader: str, plan: Iterable[Planned], finished: dict[Triple, Reading]) -> Progress:
@@ -126,6 +130,13 @@ def _read_in(reader: str, arms: Sequence[Arm], finished: dict[Triple, Reading], 
     done = [{case for who, case, where in finished if (who, where) == (reader, arm)} for arm in arms]
     whole = set.intersection(*done)
     return {case for case in whole if not truth or finished[reader, case, arms[0]].diseased is not None}
+
+
+def days_between(readings: Readings) -> list[float]:
+    """Days between the two readings of each case by each reader who finished both."""
+    firsts = [each for each in readings.finished.values() if each.arm == ARMS[0]]
+    pairs = [(each, readings.finished.get((each.reader, each.case, ARMS[1]))) for each in firsts]
+    return [abs((second.at - first.at).total_seconds()) / 86400 for first, second in pairs if second is not None]
 
 
 def comparable(readings: Readings, *, truth: bool) -> Block | None:

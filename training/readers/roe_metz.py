@@ -9,7 +9,7 @@ drawn at random has is known in closed form: Phi(shift / sqrt(2 x sum of varianc
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
@@ -17,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from training.readers.mrmc import Comparison, compare_arms
+from training.readers.mrmc import Comparison, Generalises, Inference, compare_arms
 from training.readers.roc import auc_kernel, delong_covariance
+from training.readers.score import Options, score_study
+from training.readers.simulated import Skill, answer_study, invent_study
 
-__all__ = ["GAIN", "HIGH", "LOW", "Design", "Rates", "Variances", "rates", "simulate"]
+__all__ = ["GAIN", "HIGH", "LOW", "Design", "Rates", "Variances", "figure_rates", "rates", "simulate"]
 
 Floats = NDArray[np.float64]
 SHIFT = 1.5  # of diseased ratings without companion: an area of .83 to .86
+CLAIMS: tuple[Generalises, Generalises] = ("readers and cases", "cases")
 GAIN = 0.5  # of the companion where there is one: .07 in area
 
 
@@ -105,22 +108,58 @@ def rates(design: Design, studies: int, seed: int) -> Rates:
     return Rates(significant / studies, covered / studies)
 
 
+def figure_rates(studies: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Each figure of a scored study -> how often p < .05 where nobody gains: for readers and cases, and for cases.
+
+    Studies of 4 readers and 60 cases, by the model of `training.readers.simulated`.
+    """
+    below: dict[str, list[tuple[bool, bool]]] = {}
+    for number in range(studies):
+        study = invent_study(60, 4, seed + number)
+        answers = answer_study(study, Skill(gain=0.0, slower=1.0), seed + number)
+        result = score_study(study, answers, Options(draws=2))
+        for figure in (*result.figures, *result.times):
+            if figure.comparison is not None:
+                both, cases = (figure.comparison.holding_for(whom) for whom in CLAIMS)
+                name = figure.title if figure.at is None else f"{figure.title}, at {figure.at}"
+                below.setdefault(name, []).append((_significant(both), _significant(cases)))
+    return {
+        name: (_share(each[0] for each in found), _share(each[1] for each in found)) for name, found in below.items()
+    }
+
+
+def _significant(found: Inference | None) -> bool:
+    return found is not None and found.p < 0.05
+
+
+def _share(found: Iterable[bool]) -> float:
+    return float(np.mean(list(found)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table as Markdown; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.readers.roe_metz", description=__doc__)
-    parser.add_argument("--studies", type=int, default=2000, help="of each kind")
+    parser.add_argument("--studies", type=int, default=2000, help="of each kind; of figures a fifth")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    out = sys.stdout
+    _areas(options.studies, options.seed)
+    out.write("\n| p < .05, arms equal | readers and cases | cases |\n| --- | --- | --- |\n")
+    for name, (both, cases) in figure_rates(options.studies // 5, options.seed).items():
+        out.write(f"| {name} | {both:.3f} | {cases:.3f} |\n")
+    return 0
+
+
+def _areas(studies: int, seed: int) -> None:
     out = sys.stdout
     out.write("| variances | readers | cases with + without | p < .05, arms equal | 95 % interval holds the truth |\n")
     out.write("| --- | --- | --- | --- | --- |\n")
     for name, variances in (("high", HIGH), ("low", LOW)):
         for readers, cases in product((2, 3, 5, 10), (15, 25, 50)):
-            found = rates(Design(variances, readers, cases, GAIN), options.studies, options.seed)
+            found = rates(Design(variances, readers, cases, GAIN), studies, seed)
             line = f"| {name} | {readers} | {cases} + {cases} | {found.significant:.3f} | {found.covered:.3f} |"
             out.write(f"{line}\n")
             out.flush()
-    return 0
 
 
 if __name__ == "__main__":

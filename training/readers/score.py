@@ -14,7 +14,7 @@ from training.readers.criteria import Criterion, criteria
 from training.readers.detection import TIME, Spec, specs
 from training.readers.figures import Estimate, Sample, Undefined, found_pairs, mcnemar
 from training.readers.mrmc import ArmMean, Comparison, compare_arms, mean_of_arm
-from training.readers.readings import ARMS, Block, Readings, comparable, gather, single
+from training.readers.readings import ARMS, Block, Readings, comparable, days_between, gather, single
 from training.readers.records import Answer, Arm, Study
 
 __all__ = ["SIMULATED", "Figure", "Options", "Result", "score_study"]
@@ -170,6 +170,12 @@ def _warnings(readings: Readings, blocks: Sequence[Block]) -> tuple[str, ...]:
     if missing:
         counts = ", ".join(f"{count} of {reader}" for reader, count in missing.items())
         told.append(f"The study is not finished; readings that are missing: {counts}. What is finished is scored.")
+    soon = [days for days in days_between(readings) if days < readings.study.washout_days]
+    if soon:
+        told.append(
+            f"{len(soon)} cases were read again before the {readings.study.washout_days} days of washout had passed, "
+            f"the soonest after {min(soon):.1f} days: a reader may have remembered them."
+        )
     unknown = sum(case.truth is None for case in readings.study.cases)
     if unknown:
         told.append(

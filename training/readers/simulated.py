@@ -98,15 +98,17 @@ def answer_study(study: Study, skill: Skill, seed: int) -> list[Answer]:
     spots = {case.case: _spots(case, skill, rng) for case in study.cases}
     thresholds = {reader: skill.between_readers * rng.standard_normal() for reader in study.readers}
     pace = {reader: float(np.exp(0.3 * rng.standard_normal())) for reader in study.readers}
-    answers, clock = [], BEGAN
+    answers, washout = [], timedelta(days=study.washout_days + 1)
+    clocks: dict[tuple[str, int], datetime] = {}
     for planned in study.plan:
         if planned.session == PRACTICE or rng.random() >= skill.finished:
             continue
         marks = _marks(spots[planned.case], thresholds[planned.reader], skill.gain * (planned.arm == "with"), rng)
         slower = skill.slower if planned.arm == "with" else 1.0
         seconds = round(30 * pace[planned.reader] * slower * float(np.exp(0.4 * rng.standard_normal())), 1)
-        clock += timedelta(seconds=seconds)
-        answers.append(_answer(planned, marks, clock, seconds, rng))
+        sitting = (planned.reader, planned.session)
+        clocks[sitting] = clocks.get(sitting, BEGAN + planned.session * washout) + timedelta(seconds=seconds)
+        answers.append(_answer(planned, marks, clocks[sitting], seconds, rng))
     return answers
 
 

@@ -98,7 +98,7 @@ def answer(reader: str, arm: Arm, case: str, kind: Kind = "done") -> Answer:
     confidence, marks = READ[reader, arm][case]
     vessels = VESSELS[reader][CASES.index(case)]
     return Answer(
-        at=datetime(2026, 1, 1, tzinfo=UTC),
+        at=datetime(2026, session(arm), 1, tzinfo=UTC),  # 31 days apart
         reader=reader,
         session=session(arm),
         case=case,

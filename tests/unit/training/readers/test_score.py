@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from fractions import Fraction
 
 import pytest
@@ -217,3 +218,13 @@ def test_practice_is_never_scored() -> None:
     result = score(study, given)
     assert result.blocks[0].cases == CASES[:5]
     assert result.readings.progress[0].planned == 10
+
+
+def test_cases_read_again_too_soon_are_counted() -> None:
+    """31 days lie between the sessions of the small study, and 28 are asked for."""
+    assert not any("washout" in told for told in score().warnings)
+    first = answer("r1", "without", "c1").at
+    hasty = answer("r1", "with", "c1").model_copy(update={"at": first + timedelta(days=3)})
+    assert any(
+        "1 cases were read again before the 28 days" in told for told in score(given=[*answers(), hasty]).warnings
+    )
