@@ -114,11 +114,11 @@ def _run(request: Request, *, quiet: bool) -> int:
     with _Bar(quiet) as bar:
         ground = _ground(request, order.preset.grid, bar)
     claim_folder(order, ground)
+    facts = _facts(request, order, ground)  # of now: the commit may be another one when the training has ended
     trained = train_all(order, ground, (lambda _: None) if quiet else say)
     if trained is None:
         say("stopped; the same command goes on from there")
         return ExitCode.INTERRUPTED
-    facts = _facts(request, order, ground)
     missing = tuple(f"Not in this comparison: {name}." for name in NAMES if name not in trained)
     with _Bar(quiet) as bar:
 

@@ -24,7 +24,7 @@ from training.compare.page import Pictures
 from training.compare.pictures import jpeg_sheet
 from training.compare.result import Comparison, Row, SetResult
 from training.compare.systems import NAMES, TITLES, Name, open_system
-from training.compare.trained import FACTS, Budget, Task, Trained, taken_over, train_system
+from training.compare.trained import FACTS, Budget, Task, Trained, earlier, taken_over, train_system
 from training.evaluate.cases import Case, measured
 from training.evaluate.contenders import suppressed
 from training.evaluate.facts import model_facts
@@ -94,16 +94,15 @@ def claim_folder(order: Order, ground: Ground) -> None:
     Raises
     ------
     ConfigError
-        The folder holds a comparison of another preset, budget, seed or other pairs.
+        The folder holds a comparison of another size, budget, seed or other pairs. Each system notes its preset.
     """
-    preset = json.loads(order.preset.model_dump_json())
     budget = order.budget
     plan = {"cpu_minutes": repr(budget.cpu_minutes), "max_steps": budget.max_steps, "framings": budget.framings}
-    plan |= {"seed": budget.seed, "pairs": ground.identity, "preset": preset}
+    plan |= {"seed": budget.seed, "pairs": ground.identity, "size": order.preset.grid}
     path = order.folder / PLAN
     if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        other = sorted(key for key in plan if earlier.get(key) != plan[key])
+        before = json.loads(path.read_text(encoding="utf-8"))
+        other = sorted(key for key in plan if before.get(key) != plan[key])
         if other:
             raise ConfigError(f"{order.folder} holds a comparison with other {', '.join(other)}: choose another folder")
     order.folder.mkdir(parents=True, exist_ok=True)
@@ -119,10 +118,8 @@ def train_all(order: Order, ground: Ground, tell: Callable[[str], None]) -> dict
 
     Raises
     ------
-    ConfigError
-        A system was trained at another scale in this folder.
     TrainingError, CheckpointError
-        See `training.compare.trained.train_system`.
+        A system was trained at another scale or with another preset here; see also `training.compare.trained`.
     """
     found: dict[Name, Trained] = {}
     for name in NAMES:
@@ -130,16 +127,14 @@ def train_all(order: Order, ground: Ground, tell: Callable[[str], None]) -> dict
         if name in order.loaded:
             found[name] = taken_over(name, order.loaded[name])
             continue
-        if name not in order.names and not (folder / FACTS).is_file():
+        if name not in order.names:
+            if (folder / FACTS).is_file():
+                found[name] = earlier(folder)
             continue
         tell(f"{TITLES[name]}: {folder}")
         trained = train_system(Task(name, order.scale(name), order.preset, ground, order.budget, folder, order.quiet))
         if trained is None:
             return None
-        if name not in ("ours", "control") and name in order.names and trained.scale != order.scale(name):
-            raise ConfigError(
-                f"{folder} was trained at the scale {trained.scale}: choose another folder, or that scale"
-            )
         found[name] = trained
     return found
 

@@ -11,15 +11,15 @@ from training.baselines.registry import BASELINES, BaselineName, BaselineTrainin
 from training.baselines.train import Terms, train_baseline
 from training.checkpoint import META, CheckpointError, read_meta
 from training.compare.ground import Ground
-from training.compare.ours import between_seconds, train_ours
+from training.compare.ours import SHARES, between_seconds, train_ours
 from training.compare.systems import Name
 from training.control import ControlData, train_control
 from training.loop import Outcome, Run
 from training.preset import Preset
 
-__all__ = ["ENOUGH_STEPS", "FACTS", "Budget", "Task", "Trained", "settings", "taken_over", "train_system"]
+__all__ = ["ENOUGH_STEPS", "FACTS", "Budget", "Task", "Trained", "earlier", "settings", "taken_over", "train_system"]
 
-FACTS = "trained.json"
+FACTS, CLAIM = "trained.json", "settings.json"
 ENOUGH_STEPS = 1_000_000  # the budget ends a training, not its steps
 SAVE_EVERY = 50
 WARMUP = 50
@@ -106,8 +106,9 @@ def train_system(task: Task) -> Trained | None:
         The loss is not finite; an earlier state is damaged.
     """
     folder, own = task.folder, task.name in ("ours", "control")
+    _claim(task)
     if (folder / FACTS).is_file():
-        return _read(folder)
+        return earlier(folder)
     outcomes = _outcomes(task)
     if any(outcome.ending == "stopped" for outcome in outcomes):
         return None
@@ -119,6 +120,21 @@ def train_system(task: Task) -> Trained | None:
     part.write_text(json.dumps(asdict(trained) | {"folder": "."}, indent=1), encoding="utf-8")
     part.replace(folder / FACTS)
     return trained
+
+
+def _claim(task: Task) -> None:
+    """Note what a system is trained with, before it begins: nobody goes on with, or reports, another training."""
+    if task.name == "ours":
+        used = task.preset.model_dump(mode="json", exclude={"control", "control_training"}) | {"shares": SHARES}
+    elif task.name == "control":
+        used = task.preset.model_dump(mode="json", include={"grid", "control", "control_training", "fusion"})
+    else:
+        used = settings(task.name, task.scale).model_dump(mode="json") | {"scale": task.scale}
+    path = task.folder / CLAIM
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != used:
+        raise CheckpointError(f"{task.folder} was trained at another scale or with another preset: take another folder")
+    task.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(used, indent=1), encoding="utf-8")
 
 
 def _outcomes(task: Task) -> Sequence[Outcome]:
@@ -148,7 +164,8 @@ def settings(name: BaselineName, scale: Scale) -> BaselineTraining:
     return BASELINES[name].training(scale).model_copy(update=changes)
 
 
-def _read(folder: Path) -> Trained:
+def earlier(folder: Path) -> Trained:
+    """What `train_system` noted when it had ended."""
     told: Mapping[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return Trained(**(dict(told) | {"folder": folder}))
 
