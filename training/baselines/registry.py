@@ -81,7 +81,8 @@ def _configured(kind: type, values: dict[str, Any]) -> Any:
     return kind(**known)
 
 
-SMALL_MCA_NET = MCANetConfig(widths=(16, 32, 64, 128, 128, 128, 128), last=8)
+# Instance normalisation hides the grey level: without it minutes reach the input, see docs/rivals.md.
+SMALL_MCA_NET = MCANetConfig(widths=(16, 32, 64, 128, 128, 128, 128), last=8, normed=False)
 SMALL_BS_DIFF = BSDiffConfig(
     side=128,
     steps=2,

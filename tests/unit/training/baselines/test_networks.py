@@ -53,7 +53,9 @@ def test_one_image_of_a_batch_does_not_change_the_other() -> None:
 def test_the_tied_decoder_of_gusarev_is_the_encoder_transposed() -> None:
     """Without ReLU and pooling, one level of decoding is the adjoint of encoding: <Ax, y> = <x, A'y>."""
     network = Gusarev(GusarevConfig(channels=(3,)))
-    weight = network.down[0].weight.detach()  # type: ignore[union-attr,operator]
+    (layer,) = network.down
+    assert isinstance(layer, torch.nn.Conv2d)
+    weight = layer.weight.detach()
     x, y = noise(1, 1, 16, 16), noise(1, 3, 8, 8, seed=1)
     encoded = torch.nn.functional.conv2d(x, weight, stride=2, padding=2)
     decoded = network._grown(y, 0).detach()
@@ -100,7 +102,7 @@ def test_the_two_stages_of_bs_diff_are_trained_by_one_loss_that_reaches_both() -
     network = BSDiff(LITTLE)
     objective = DiffusionAndEnhancement(torch.nn.Conv2d(1, 1, 3), None, bfloat16=False)
     loss, parts = objective(network, (noise(2, 1, 64, 64), noise(2, 1, 64, 64, seed=1)), np.random.default_rng(0))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert {"diffusion", "l1", "dissimilarity", "fooled", "judged"} <= parts.keys()
     for part in (network.denoiser.leave, network.enhancement.encoder[0]):
         assert isinstance(part, torch.nn.Conv2d)
@@ -114,5 +116,5 @@ def test_the_enhancement_does_not_pull_at_the_denoiser() -> None:
     network = BSDiff(LITTLE)
     objective = DiffusionAndEnhancement(torch.nn.Conv2d(1, 1, 3), None, bfloat16=False)
     guess = network.denoiser(noise(1, 1, 32, 32), torch.ones(1), noise(1, 1, 32, 32))
-    objective._enhanced(network, guess.detach(), noise(1, 1, 32, 32))[0].backward()
+    objective._enhanced(network, guess.detach(), noise(1, 1, 32, 32))[0].backward()  # type: ignore[no-untyped-call]
     assert network.denoiser.leave.weight.grad is None
