@@ -39,6 +39,7 @@ class Row:
     scale : how far it is from its published size.
     flop : of one image at the size of the comparison.
     steps, cpu_minutes : of its training.
+    published : parameters of the published network, of a rival.
     seen : real pairs in its training, where it says so.
     """
 
@@ -50,6 +51,7 @@ class Row:
     flop: float | None = None
     steps: Mapping[str, int] = field(default_factory=dict)
     cpu_minutes: float | None = None
+    published: int | None = None
     seen: str = ""
 
 

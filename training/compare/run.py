@@ -17,14 +17,14 @@ from pacs_node.engine.torch_engine import TorchEngine, rebuild
 from pacs_node.errors import ConfigError
 from pacs_node.pipeline import noise_seed, predicted_bone
 from pacs_node.records import FloatImage
-from training.baselines.registry import Scale
+from training.baselines.registry import BASELINES, Scale
 from training.compare.ground import Ground, HeldOut
 from training.compare.measure import Keep, Make, Measured, Prepared, measure, on_the_grid, prepare, shown_cases
 from training.compare.page import Pictures
 from training.compare.pictures import jpeg_sheet
 from training.compare.result import Comparison, Row, SetResult
 from training.compare.systems import NAMES, TITLES, Name, open_system
-from training.compare.trained import FACTS, Budget, Task, Trained, earlier, taken_over, train_system
+from training.compare.trained import FACTS, Budget, Task, Trained, described, earlier, taken_over, train_system
 from training.evaluate.cases import Case, measured
 from training.evaluate.contenders import suppressed
 from training.evaluate.facts import model_facts
@@ -207,11 +207,12 @@ def _trained(order: Order, trained: Mapping[Name, Trained]) -> list[_Contender]:
             name,
             TITLES[name],
             "loaded" if facts.loaded else "system",
-            facts.scale,
+            described(name, facts, order.preset),
             system.parameters,
             system.flops(order.preset.grid),
             facts.steps,
             facts.cpu_minutes,
+            published=None if name == "control" or name == "ours" else BASELINES[name].parameters("paper"),  # noqa: PLR1714 (narrows)
         )
         made.append(_Contender(row, on_the_grid(system, order.preset.grid), facts.identity))
     return made

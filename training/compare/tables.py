@@ -100,10 +100,20 @@ def cost_table(comparison: Comparison, size: int) -> Table:
         steps = " + ".join(f"{count:,}" for count in row.steps.values())
         stages = f" ({', '.join(row.steps)})" if len(row.steps) > 1 else ""
         minutes = NOTHING if row.cpu_minutes is None else f"{row.cpu_minutes:.1f}"
-        parameters = NOTHING if row.parameters is None else f"{row.parameters / MILLION:,.3f}"
+        parameters, published = (
+            NOTHING if count is None else f"{count / MILLION:,.3f}" for count in (row.parameters, row.published)
+        )
         flop = NOTHING if row.flop is None else f"{row.flop / GIGA:,.1f}"
-        rows.append((_title(row), row.scale, parameters, flop, f"{steps}{stages}", minutes))
-    heads = ("", "scale", "parameters, M", f"GFLOP an image of {size} px", "training steps", "CPU minutes of training")
+        rows.append((_title(row), row.scale, parameters, published, flop, f"{steps}{stages}", minutes))
+    heads = (
+        "",
+        "scale, batch",
+        "parameters, M",
+        "published, M",
+        f"GFLOP an image of {size} px",
+        "training steps",
+        "CPU minutes of training",
+    )
     strong = next((number for number, row in enumerate(rows) if row[0] == _title_of(comparison, OURS)), None)
     return Table("Sizes and training", heads, tuple(rows), strong=strong)
 

@@ -17,7 +17,18 @@ from training.control import ControlData, train_control
 from training.loop import Outcome, Run
 from training.preset import Preset
 
-__all__ = ["ENOUGH_STEPS", "FACTS", "Budget", "Task", "Trained", "earlier", "settings", "taken_over", "train_system"]
+__all__ = [
+    "ENOUGH_STEPS",
+    "FACTS",
+    "Budget",
+    "Task",
+    "Trained",
+    "described",
+    "earlier",
+    "settings",
+    "taken_over",
+    "train_system",
+]
 
 FACTS, CLAIM = "trained.json", "settings.json"
 ENOUGH_STEPS = 1_000_000  # the budget ends a training, not its steps
@@ -168,6 +179,16 @@ def earlier(folder: Path) -> Trained:
     """What `train_system` noted when it had ended."""
     told: Mapping[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return Trained(**(dict(told) | {"folder": folder}))
+
+
+def described(name: Name, trained: Trained, preset: Preset) -> str:
+    """How far a system is from its published size, and what it was trained on at a time, for a table."""
+    if trained.loaded or name == "ours":
+        return trained.scale
+    if name == "control":
+        return f"{trained.scale}, {preset.control_training.batch} x {preset.grid} px"
+    own = settings(name, "paper" if trained.scale == "paper" else "small")
+    return f"{trained.scale}, {own.batch} x {min(own.crop or preset.grid, preset.grid)} px"
 
 
 def taken_over(name: Name, folder: Path) -> Trained:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import training
 from pacs_node.cli import main
 from tests.bundles import tiny_bundle
 from tests.unit.training.compare.conftest import write_simulated
@@ -93,6 +94,11 @@ def test_another_plan_in_the_same_folder_is_refused(
     assert main(_command(tmp_path, pairs, "--only", "control")) == 0
     assert main(_command(tmp_path, pairs, "--only", "control", "--seed", "3")) == 2
     assert "holds a comparison with other seed" in capsys.readouterr().err
+    other = tmp_path / "other.toml"
+    tiny = Path(training.__file__).with_name("presets") / "tiny.toml"
+    other.write_text(tiny.read_text(encoding="utf-8").replace("widths = [8, 16]", "widths = [8, 8]"), encoding="utf-8")
+    assert main(_command(tmp_path, pairs, "--only", "control", "--preset", other)) == 2
+    assert "with another preset" in capsys.readouterr().err
 
 
 def test_a_training_is_taken_over(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
