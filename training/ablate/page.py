@@ -37,8 +37,8 @@ HOW_TO_READ = (
 )
 LIMITS = (
     "**What this can and cannot show.** The denoisers are a thousandth of the published size, trained for minutes on "
-    "few and small pairs. A part that matters here matters for such networks; the paper's networks were not trained. The "
-    "paper's clipping is in units of its own latents, here in deviations of ours."
+    "few and small pairs. A part that matters here matters for such networks; the paper's networks were not trained. "
+    "The paper's clipping is in units of its own latents, here in deviations of ours."
 )
 
 
