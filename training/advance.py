@@ -116,7 +116,7 @@ class Training:
         header = state.header
         self.generator.bit_generator.state = header["generator"]
         self.step, self.seconds, self.best = header["step"], header["seconds"], header["best"]
-        self.cpu_seconds = header["cpu_seconds"] if "cpu_seconds" in header else self.seconds  # older states have none
+        self.cpu_seconds = header.get("cpu_seconds", self.seconds)  # states of before it was counted
         self.scores, self.saved_step = header.get("scores", {}), header["step"]
 
     def advance(self, max_steps: int, max_cpu_seconds: float = math.inf) -> Scores:
