@@ -1,82 +1,16 @@
-"""The reading page in a real browser: a whole study, a server that is killed under it, keys only, a narrow window."""
+"""The reading page in a real browser: a whole study, a server that is killed under it, several readers."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from tests.peers.reading_room import (
-    HIDDEN,
-    PATIENCE_MS,
-    ReadingServer,
-    dot_of,
-    dot_on_screen,
-    make_study,
-    new_page,
-    running_browser,
-)
+from tests.peers.reader import CASES, at_case, begun, has_companion, opened, painted, place_mark_at_dot, read_one, score
+from tests.peers.reading_room import HIDDEN, ReadingServer, dot_of, dot_on_screen, make_study, new_page
 from training.readers.records import ANSWERS
 
 pytestmark = [pytest.mark.peer("chromium")]
-
-expect.set_options(timeout=PATIENCE_MS)
-CASES = 6
-SCALES = ("vessels", "airways", "suppression")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture
-def server(tmp_path: Path, free_port: int) -> Iterator[ReadingServer]:
-    with ReadingServer(make_study(tmp_path, CASES, "--washout", "0", "--finding", "nodule"), free_port) as running:
-        yield running
-
-
-def opened(browser: Browser, link: str, **size: int) -> Page:
-    page = new_page(browser, **size)
-    page.goto(link)
-    return page
-
-
-def begun(browser: Browser, link: str, **size: int) -> Page:
-    page = opened(browser, link, **size)
-    page.click("#notice-go")
-    return page
-
-
-def at_case(page: Page, session: int, order: int) -> None:
-    expect(page.locator("#place")).to_have_text(f"Session {session}: case {order} of {CASES}")
-    expect(page.locator("#canvas")).to_have_attribute("data-case", f"{session}/{order}")
-    painted(page)
-
-
-def painted(page: Page) -> None:
-    """Wait for two frames: what was asked for is on the screen then."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def place_mark_at_dot(page: Page) -> None:
-    """Zoom in at the dot in steps as a person does, then click it."""
-    for _ in range(3):
-        page.mouse.move(*dot_on_screen(page))
-        page.mouse.wheel(0, -240)
-        painted(page)
-    page.mouse.click(*dot_on_screen(page))
-
-
-def score(page: Page, scores: tuple[int, int, int]) -> None:
-    for name, value in zip(SCALES, scores, strict=True):
-        page.check(f"input[name={name}][value='{value}']")
-
-
-def has_companion(server: ReadingServer, session: int, order: int) -> bool:
-    return server.study.planned("r1", session)[order - 1].arm == "with"
 
 
 def test_a_whole_study_of_six_cases_is_answered_as_it_was_clicked(browser: Browser, server: ReadingServer) -> None:
@@ -101,26 +35,6 @@ def test_a_whole_study_of_six_cases_is_answered_as_it_was_clicked(browser: Brows
         assert told == ((3, 2, 1) if planned.arm == "with" else None)
         assert 0 < answer.seconds < 600
     assert server.stop() == 0
-
-
-def read_one(page: Page, server: ReadingServer, session: int, order: int) -> None:
-    """One mark that stays, one that goes, every question, and on."""
-    place_mark_at_dot(page)
-    page.keyboard.press(str(order))
-    page.keyboard.press("z")
-    painted(page)
-    box = page.locator("#canvas").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 20)
-    expect(page.locator("#marks li")).to_have_count(2)
-    page.click("#marks li:last-child .delete")
-    expect(page.locator("#marks li")).to_have_count(1)
-    page.fill("#case-number", str(50 + order))
-    companion = has_companion(server, session, order)
-    assert page.locator("#scores").is_visible() == page.locator("#views").is_visible() == companion
-    if companion:
-        score(page, (3, 2, 1))
-    page.click("#next")
 
 
 def test_a_killed_server_loses_no_answer_and_the_reader_goes_on_where_it_stopped(
@@ -172,54 +86,6 @@ def test_next_waits_for_a_server_that_is_gone(browser: Browser, server: ReadingS
     answer = server.answer("r1", 1, 1)
     assert answer is not None
     assert (answer.kind, answer.case_confidence, answer.marks) == ("done", 5, ())
-
-
-def test_a_case_can_be_read_with_the_keyboard_alone(browser: Browser, server: ReadingServer) -> None:
-    page = opened(browser, server.links["r1"])
-    expect(page.locator("#notice")).to_be_visible()
-    tab_to(page, "notice-go")
-    page.keyboard.press("Enter")
-    at_case(page, 1, 1)
-    page.keyboard.press("ArrowRight")  # the crosshair comes from the middle
-    for _ in range(3):
-        page.keyboard.press("Shift+ArrowDown")
-    page.keyboard.press("Enter")
-    page.keyboard.press("0")
-    page.keyboard.press("[")
-    companion = has_companion(server, 1, 1)
-    tab_to(page, "case-number")
-    page.keyboard.type("35")
-    for name in SCALES if companion else ():
-        tab_to(page, name)
-        page.keyboard.press("Space")
-        page.keyboard.press("ArrowDown")
-    tab_to(page, "next")
-    page.keyboard.press("Enter")
-    at_case(page, 1, 2)
-    answer = server.answer("r1", 1, 1)
-    assert answer is not None
-    assert (answer.kind, answer.case_confidence, answer.marks[0].confidence) == ("done", 35, 95)
-    assert abs(answer.marks[0].y - (299 // 2 + 1 + 3)) <= 1
-    if companion:
-        assert answer.scores is not None
-        assert (answer.scores.vessels, answer.scores.airways, answer.scores.suppression) == (2, 2, 2)
-
-
-FOCUS = """() => {
-  const e = document.activeElement, s = getComputedStyle(e);
-  return [e.id || e.name, e === document.body || s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2];
-}"""
-
-
-def tab_to(page: Page, wanted: str) -> None:
-    """Press Tab until the control of this id or name has the focus, which has to be visible on every way point."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        found = page.evaluate(FOCUS)
-        assert found[1], f"the focus on {found[0]!r} cannot be seen"
-        if found[0] == wanted:
-            return
-    raise AssertionError(f"Tab never came to {wanted}")
 
 
 def test_next_asks_for_what_is_not_answered(browser: Browser, server: ReadingServer) -> None:
@@ -327,67 +193,6 @@ def test_the_browser_gets_neither_truth_nor_arms_and_speaks_to_the_server_alone(
     names = [case.case for case in server.study.cases] + [case.image for case in server.study.cases]
     for word in (HIDDEN, "lesions", '"arm"', "without", *names):
         assert [word for text in texts if word in text] == []
-
-
-def test_a_narrow_window_has_everything_in_one_column(browser: Browser, server: ReadingServer) -> None:
-    page = begun(browser, server.links["r1"], width=390, height=780)
-    at_case(page, 1, 1)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.mouse.click(*dot_on_screen(page))
-    expect(page.locator("#marks li")).to_have_count(1)
-    page.fill("#case-number", "77")
-    if has_companion(server, 1, 1):
-        score(page, (3, 3, 3))
-    page.click("#next")
-    at_case(page, 1, 2)
-    (mark,) = server.wait_for("r1", 1, 1, kind="done").marks
-    column, row = dot_of(server, "r1", 1, 1)
-    assert abs(mark.x - column) <= 1
-    assert abs(mark.y - row) <= 1
-
-
-NAMELESS = """() => [...document.querySelectorAll('button, input, canvas, summary, progress, dialog')]
-  .filter(e => e.checkVisibility())
-  .filter(e => !(e.ariaLabel || e.labels?.length || e.getAttribute('aria-labelledby') || e.textContent.trim()))
-  .map(e => e.outerHTML)"""
-# WCAG 2.2, 1.4.3: the ratio of the luminances of a text and of what is behind it
-FAINT = """() => {
-  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-  const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
-    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
-  const behind = e => { for (; e; e = e.parentElement) {
-    const c = numbers(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] === 1) return c; }
-    return [0, 0, 0]; };
-  return [...document.querySelectorAll('body *')]
-    .filter(e => e.checkVisibility() && !e.disabled && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
-    .filter(e => !e.closest(':disabled'))
-    .map(e => [e, luminance(numbers(getComputedStyle(e).color)), luminance(behind(e))])
-    .filter(([e, a, b]) => (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5)
-    .map(([e, a, b]) => e.outerHTML);
-}"""
-
-
-def test_every_control_has_a_name_and_every_text_has_contrast(browser: Browser, server: ReadingServer) -> None:
-    page = opened(browser, server.links["r1"])
-    expect(page.locator("#notice")).to_be_visible()
-    assert (page.evaluate(NAMELESS), page.evaluate(FAINT)) == ([], [])
-    page.click("#notice-go")
-    order = 1
-    while not has_companion(server, 1, order):
-        at_case(page, 1, order)
-        read_one(page, server, 1, order)
-        order += 1
-    at_case(page, 1, order)
-    place_mark_at_dot(page)
-    page.keyboard.press("n")
-    page.click("#levels summary")
-    assert page.locator("#scores label").count() == 9
-    assert (page.evaluate(NAMELESS), page.evaluate(FAINT)) == ([], [])
-    page.click("#open-help")
-    expect(page.locator("#help")).to_be_visible()
-    assert (page.evaluate(NAMELESS), page.evaluate(FAINT)) == ([], [])
-    assert page.evaluate("document.documentElement.lang") == "en"
 
 
 def test_two_readers_read_at_once(browser: Browser, tmp_path: Path, free_port: int) -> None:

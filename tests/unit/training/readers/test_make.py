@@ -11,6 +11,7 @@ from PIL import Image
 
 from pacs_node.cli import main
 from pacs_node.imaging.read import read_radiograph
+from tests.bundles import tiny_bundle
 from tests.radiographs import radiograph, saved
 from tests.unit.training.readers.pictures import companion_of, dicom_study, picture_pairs
 from training.readers.records import Answer, append_answer, open_study
@@ -69,6 +70,25 @@ def test_companions_of_the_node_are_found_by_the_source_they_name(
     first = next(case for case in open_study(tmp_path / "study").cases if case.truth and case.truth.lesions)
     wanted = read_radiograph(folder / "Doe_John_1" / "DOE1.dcm").pixels
     assert np.abs(np.asarray(Image.open(tmp_path / "study" / first.image)) / 65535 - wanted).max() < 1e-4
+
+
+def test_what_pacs_node_process_writes_is_a_companion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PACS_NODE_MODEL__BUNDLE", str(tiny_bundle(tmp_path / "bundle").folder))
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    for number in range(2):
+        source = saved(radiograph(number), studies / f"{number}.dcm")
+        assert main(["process", str(source), "-o", str(studies / f"companion{number}.dcm")]) == 0
+    capsys.readouterr()
+    code, told, _ = make(capsys, studies, "-o", tmp_path / "study")
+    assert (code, told["cases"], told["left_out"]) == (0, 2, {})
+    for case in open_study(tmp_path / "study").cases:
+        stored = np.asarray(Image.open(tmp_path / "study" / str(case.companion)))
+        companions = [read_radiograph(studies / f"companion{number}.dcm").pixels for number in range(2)]
+        assert min(np.abs(stored / 65535 - pixels).max() for pixels in companions) < 1e-4
 
 
 def test_nothing_of_a_patient_and_nothing_of_an_arm_is_in_a_name_or_a_picture(
