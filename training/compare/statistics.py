@@ -17,10 +17,11 @@ SEED = 0xB007
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Mean and standard deviation over the ``count`` images whose figure is finite; NaN where there is none."""
+    """Mean, standard deviation and median of the ``count`` images whose figure is finite; NaN where there is none."""
 
     mean: float
     sd: float
+    median: float
     count: int
 
 
@@ -43,8 +44,9 @@ def summary(scores: Mapping[str, Scores], key: str) -> Summary:
     values = np.array([score.get(key, np.nan) for score in scores.values()], dtype=np.float64)
     values = values[np.isfinite(values)]
     if not len(values):
-        return Summary(float("nan"), float("nan"), 0)
-    return Summary(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0, len(values))
+        return Summary(float("nan"), float("nan"), float("nan"), 0)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Summary(float(values.mean()), spread, float(np.median(values)), len(values))
 
 
 def paired_difference(

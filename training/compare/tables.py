@@ -1,6 +1,7 @@
 """Table 1 anew, as tables of texts that Markdown, HTML and a terminal can all show."""
 
 import math
+from collections.abc import Sequence
 
 from training.compare.result import Comparison, Row, SetResult, difference, known_metrics
 from training.compare.statistics import Difference, Summary
@@ -20,6 +21,7 @@ PUBLISHED = (
 )  # the columns of Table 1, and how ours differ
 BONE = ("bsr_tone", "bsr_tone_lungs", "ribs_left", "psnr_fitted")
 SHORT = ("bsr_tone", "bsr_tone_lungs", "lpips", "psnr", "bsr_strict")
+SHARES = ("bsr_tone",)
 GIGA, MILLION = 1e9, 1e6
 NOTHING = ""
 LONGER = "trained elsewhere, not under the budget"
@@ -41,16 +43,9 @@ def figures_table(
 ) -> Table:
     """Mean ± standard deviation over images; ours is strong, and who was not trained under the budget stands last."""
     metrics = [metric for key in keys for metric in METRICS if metric.key == key and _has(result, key)]
-    heads = [*(_head(metric) for metric in metrics), "CPU s an image"]
+    heads = [head for metric in metrics for head in _heads(metric, spread=spread)]
     rows = [row for row in _ordered(comparison) if row.key in result.measured]
-    cells = [
-        (
-            _title(row),
-            *(_cell(metric, result.of(row.key, metric.key), spread=spread) for metric in metrics),
-            _seconds(row, result),
-        )
-        for row in rows
-    ]
+    cells = [(_title(row), *_cells(metrics, row, result, spread=spread), _seconds(row, result)) for row in rows]
     if "ribs_left" in keys and "truth" in result.measured:
         note = "`ribs_left` is read between the truth and the input, see below."
     else:
@@ -58,7 +53,7 @@ def figures_table(
     strong = next((number for number, row in enumerate(rows) if row.key == OURS), None)
     return Table(
         f"{title}: {result.held_out.name}, mean ± deviation" if spread else title,
-        ("", *heads),
+        ("", *heads, "CPU s an image"),
         tuple(cells),
         note,
         strong,
@@ -148,6 +143,21 @@ def _cell(metric: Metric, found: Summary, *, spread: bool) -> str:
         return NOTHING
     told = _signless(f"{mean:.{metric.digits}f}")
     return f"{told} ± {sd:.{metric.digits}f}" if spread else told
+
+
+def _heads(metric: Metric, *, spread: bool) -> list[str]:
+    """Shares are told by their median too: few images with faint bones pull their mean."""
+    return [_head(metric), f"{metric.title}, median"] if spread and metric.key in SHARES else [_head(metric)]
+
+
+def _cells(metrics: Sequence[Metric], row: Row, result: SetResult, *, spread: bool) -> list[str]:
+    made = []
+    for metric in metrics:
+        found = result.of(row.key, metric.key)
+        made.append(_cell(metric, found, spread=spread))
+        if spread and metric.key in SHARES:
+            made.append(_signless(f"{found.median:.{metric.digits}f}") if math.isfinite(found.median) else NOTHING)
+    return made
 
 
 def _gap(metric: Metric, gap: Difference | None) -> str:

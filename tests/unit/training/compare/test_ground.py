@@ -44,7 +44,7 @@ def test_pairs_without_bone_have_nothing_to_measure(tmp_path: Path) -> None:
     cxr.write_bytes(cxr.with_name("procedural_0003-00001_soft.png").read_bytes())
     (held_out,) = open_test(folder)
     assert [case.name for case in held_out.cases] == ["procedural_0003-00000"]
-    assert "1 without bone left out" in held_out.title
+    assert "1 with next to no bone left out" in held_out.title
     none = write_simulated(tmp_path / "none", 4, [(1, 1)], bone=False)
     with pytest.raises(ConfigError, match="no pair with bone"):
         open_test(none)
