@@ -103,7 +103,7 @@ def guard_figures(
         "displacement_px": _displacement_px(image, change),
         "unexplained_change": _unexplained_change(image, change),
     }
-    mean = np.mean(opinions.views, axis=0, dtype=np.float32)
+    mean: FloatImage = np.mean(opinions.views, axis=0, dtype=np.float32)
     figures |= _against_views(change, _expected(mean, grid_image, fusion, edged=True)[inside], views)
     if opinions.second_seed is not None:
         other = _expected(opinions.second_seed, grid_image, fusion)[inside]

