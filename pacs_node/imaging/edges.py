@@ -28,6 +28,8 @@ TAPS = np.exp(-0.5 * (np.arange(-ALONG, ALONG + 1) / 2.4) ** 2)
 TAPS /= TAPS.sum()
 TRUST_POWER = 0.25  # of the squared correlation: of .5, .25 and 1 the best on seven dual-energy pairs, by a little
 LEAST_DETAIL = 6e-4  # of the network's units in the radiograph: less is rounding
+RIM_CELLS = 5  # along the border of the image, where trust sets in
+AXES = ((slice(None), None), (None, slice(None)))  # a column of values for rows, a row of them for columns
 LEAST_TRUST = 0.02  # squared correlation; less is not worth the work
 
 
@@ -49,6 +51,7 @@ def with_edges(layer: FloatImage, image: FloatImage, gain: float) -> FloatImage:
     own, whole = (smooth(part * part, WINDOW_CELLS) for part in (of_layer, of_image))
     rounding = np.float32(LEAST_DETAIL**2)
     trust = np.clip(common * common / ((own + rounding / 10) * (whole + rounding)), 0, 1)
+    trust *= np.minimum(*(_away_from_ends(length)[shape] for length, shape in zip(layer.shape, AXES, strict=True)))
     there = np.nonzero(trust > LEAST_TRUST)
     if len(there[0]) == 0:
         return layer
@@ -58,6 +61,12 @@ def with_edges(layer: FloatImage, image: FloatImage, gain: float) -> FloatImage:
     weight = ((trust[there] - LEAST_TRUST) / (1 - LEAST_TRUST)) ** TRUST_POWER
     edged[there] += weight.astype(np.float32) * (wanted - of_layer[there])
     return edged
+
+
+def _away_from_ends(length: int) -> FloatImage:
+    """0 for `RIM_CELLS` at both ends, 1 from twice as many on: films have frames, which a layer must not get a stronger edge of."""
+    cells = np.arange(length, dtype=np.float32)
+    return np.clip(np.minimum(cells, cells[::-1]) / np.float32(RIM_CELLS) - 1, 0, 1)
 
 
 def _mean_along(

@@ -94,3 +94,11 @@ def test_the_bundle_says_whether_edges_are_strengthened() -> None:
     plain, edged = (native_layer(faint, source, grid_image, FusionSpec(edge_gain=gain)) for gain in (1, GAIN))
     assert np.abs(edged - plain).max() > 0.005
     np.testing.assert_array_equal(plain, native_layer(faint, source, grid_image, FusionSpec()))
+
+
+def test_the_frame_of_a_film_gets_no_stronger_edge() -> None:
+    image = np.full((SIDE, SIDE), 0.5, np.float32)
+    image[:1] = 1.0  # a white line along the border, of which the network took a part for bone
+    layer = np.zeros_like(image)
+    layer[:1] = 0.1
+    assert np.abs(with_edges(layer, image, GAIN) - layer).max() < 0.001  # of .1
