@@ -61,12 +61,13 @@ def run_lesions(order: LesionOrder, *, as_json_document: bool) -> int:
     subjects = _subjects(order)
     bundle = load_bundle(order.bundle)
     engine = open_engine(bundle, order.device, order.threads)
+    machine = _machine(order)  # now: the commit may be another one when this ends
     with _bar() as bar:
         task = bar.add_task("lesions", total=len(subjects))
         found = measure_all(subjects, engine, order.seed, lambda: bar.advance(task))
     if not found.lesions:
         raise ConfigError("two lungs were found in none of the radiographs: name frontal chest radiographs, air black")
-    shown = facts(bundle, engine.device, order.command, _data(order, subjects, found)) | _machine(order)
+    shown = facts(bundle, engine.device, order.command, _data(order, subjects, found)) | machine
     written = _written(order, found, shown)
     if as_json_document:
         print_json(as_json(found, shown))

@@ -144,7 +144,9 @@ def _correlation(a: FloatImage, b: FloatImage) -> float:
 
 
 def _dice(came_in: FloatImage, came_out: FloatImage, core: MaskImage, support: MaskImage) -> float:
-    """Overlap of what is above half of its height; the height is the mean over the core's brighter half."""
+    """Overlap of what is above half of its height, the mean over the core's brighter half; NaN for what darkens."""
+    if float(came_in[core].mean()) <= 0:
+        return float("nan")  # the pleura of a pneumothorax lies in less lung than before
     areas = []
     for image in (came_in, came_out):
         height = float(np.mean(np.sort(image[core])[core.sum() // 2 :]))
