@@ -49,7 +49,6 @@ FORMATS = {
     "of_image": ".3f",
     "texture": ".3f",
 }
-WHOLE = FusionSpec(strength=1.0, highpass_px=0.0)
 
 
 def interpolated(cells: FloatImage, placement: Placement) -> FloatImage:
@@ -144,7 +143,8 @@ def results(radiograph: Radiograph, truth: FloatImage, grid_image: GridImage, en
     }
     for way, guided in WAYS:
         made[f"true layer: {way}"] = pixels - _brought_up(true_cells, pixels, grid_image, guided=guided)
-    for layer, fusion in (("predicted, whole", WHOLE), ("predicted, as it ships", engine.spec.fusion)):
+    whole = FusionSpec(edge_gain=engine.spec.fusion.edge_gain)
+    for layer, fusion in (("predicted, whole", whole), ("predicted, as it ships", engine.spec.fusion)):
         shaped = shaped_layer(predicted, placement, fusion) * units
         plain = without_glow(interpolated(shaped, placement), pixels, grid_image.low, grid_image.high)
         made[f"{layer}: {IMAGE}"] = interpolated(decoded - shaped, placement)
