@@ -64,7 +64,7 @@ def with_edges(layer: FloatImage, image: FloatImage, gain: float) -> FloatImage:
 
 
 def _away_from_ends(length: int) -> FloatImage:
-    """0 for `RIM_CELLS` at both ends, 1 from twice as many on: films have frames, which a layer must not get a stronger edge of."""
+    """0 for `RIM_CELLS` at both ends, 1 from twice as many on: the frame of a film is no bone."""
     cells = np.arange(length, dtype=np.float32)
     return np.clip(np.minimum(cells, cells[::-1]) / np.float32(RIM_CELLS) - 1, 0, 1)
 
