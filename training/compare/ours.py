@@ -29,7 +29,7 @@ from training.refinement import RefinerData, train_refiner
 
 __all__ = ["SHARES", "between_seconds", "train_ours"]
 
-SHARES = {"autoencoder": 0.25, "diffusion": 0.3, "refiner": 0.45}
+SHARES = {"autoencoder": 0.2, "diffusion": 0.4, "refiner": 0.4}
 LEDGER = "between.json"  # processor seconds of what comes between the stages, for a training that goes on
 
 
