@@ -40,7 +40,7 @@ def test_a_run_becomes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "control", *FEW], "name the folder of the training: -o RUN"),
         (["train", "control", "run", "-o", "run", *FEW], "the run is named twice"),
         (["train", "control", "run", *FEW, "--device", "cuda:99"], "there is no cuda:99 here"),
-        (["export-onnx", "-o", "bundle"], "give either --checkpoint"),
+        (["export-onnx", "-o", "bundle"], "give one of --checkpoint"),
         (["export-onnx", "-o", "bundle", "--checkpoint", "run"], "holds no diffusion"),
     ],
 )
@@ -83,9 +83,9 @@ def test_a_training_that_is_stopped_ends_with_130_and_says_how_to_go_on(
 ) -> None:
     step = Training.advance
 
-    def interrupted(training: Training, max_steps: int) -> dict[str, float]:
+    def interrupted(training: Training, max_steps: int, *limits: float) -> dict[str, float]:
         signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
-        return step(training, max_steps)
+        return step(training, max_steps, *limits)
 
     monkeypatch.setattr(Training, "advance", interrupted)
     assert main(["train", "autoencoder", str(tmp_path), *FEW]) == 130
@@ -99,11 +99,11 @@ def test_a_batch_that_does_not_fit_ends_with_two_and_a_command_that_does(
 ) -> None:
     step, taken = Training.advance, []
 
-    def full(training: Training, max_steps: int) -> dict[str, float]:
+    def full(training: Training, max_steps: int, *limits: float) -> dict[str, float]:
         taken.append(training.step)
         if training.step == 5:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return step(training, max_steps)
+        return step(training, max_steps, *limits)
 
     monkeypatch.setattr(Training, "advance", full)
     assert main(["train", "autoencoder", "-o", str(tmp_path), *FEW]) == 2
