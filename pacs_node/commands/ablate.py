@@ -3,16 +3,15 @@
 import errno
 import math
 import shlex
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.interrupt import terminated_as_interrupted
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
 from pacs_node.errors import ConfigError, DiskFull, ModelError
 from training.ablate.compare import Seen
@@ -94,7 +93,7 @@ def run(order: Order, *, as_json: bool) -> int:
     """
     if order.data is not None and not order.data.is_dir():
         raise ConfigError(f"there is no folder {order.data}")
-    with _told(order.folder), _terminated_as_interrupted(), _bars(quiet=as_json) as told:
+    with _told(order.folder), terminated_as_interrupted(), _bars(quiet=as_json) as told:
         wish = _wish(order)
         results = ablate(wish, lambda: _judge(order.lpips), told)
     if order.markdown is not None:
@@ -160,20 +159,6 @@ def _bars(*, quiet: bool) -> Iterator[Told]:
         yield Told(say, advance, quiet)
     finally:
         bar.stop()
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does: what is finished is kept, exit code 130."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

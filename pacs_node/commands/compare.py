@@ -4,12 +4,10 @@ import errno
 import json
 import math
 import shlex
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast, get_args
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -17,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from model.bundle import Bundle
 from pacs_node.bench.environment import describe_environment
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.interrupt import terminated_as_interrupted
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
 from pacs_node.engine.load import load_bundle
 from pacs_node.errors import ConfigError, DiskFull, ModelError
@@ -104,7 +103,7 @@ def run(request: Request, *, as_json: bool) -> int:
     DiskFull
         The report cannot be written.
     """
-    with _told(request.output), _stoppable():
+    with _told(request.output), terminated_as_interrupted():
         return _run(request, quiet=as_json)
 
 
@@ -310,20 +309,6 @@ class _Bar:
             self.begin(what, count)
         assert self.task is not None  # noqa: S101  (begun above)
         self.bar.update(self.task, completed=done)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM ends what is between the trainings as Ctrl-C does; within one the loop asks by itself."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
