@@ -18,7 +18,7 @@ from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from pacs_node.imaging.views import View, mean_layer
 from training.checkpoint import META, CheckpointError, load_autoencoder, load_denoiser, read_meta
-from training.latents import random_twins, write_array
+from training.latents import marked_twins, random_twins, write_array
 from training.sources import PairSource
 from training.validate import Sampling, bone_layers
 
@@ -36,15 +36,18 @@ class CoarseBatch:
     ----------
     cxr : radiographs in [-1, 1].
     layer, coarse : true and sampled bone layers, radiograph minus soft tissue, in the same units.
+    mark : in [0, 1], where `random_shadows` put what is no bone; None where none were drawn so.
     """
 
     cxr: Tensor
     layer: Tensor
     coarse: Tensor
+    mark: Tensor | None = None
 
     def to(self, device: torch.device) -> "CoarseBatch":
         """The same on ``device``."""
-        return CoarseBatch(self.cxr.to(device), self.layer.to(device), self.coarse.to(device))
+        mark = None if self.mark is None else self.mark.to(device)
+        return CoarseBatch(self.cxr.to(device), self.layer.to(device), self.coarse.to(device), mark)
 
 
 def denoiser_folder(run: Path) -> Path:
@@ -104,10 +107,13 @@ class Sampler:
         return torch.from_numpy(np.stack(layers))[:, None]
 
 
-def form_coarse(sampler: Sampler, pairs: PairSource, folder: Path, *, count: int, grid: int) -> int:
+def form_coarse(  # noqa: PLR0913 (from what, where to, how many, how large, and of which kind)
+    sampler: Sampler, pairs: PairSource, folder: Path, *, count: int, grid: int, shadows: bool = False
+) -> int:
     """Sample the bone layers of ``count`` random framings into shards of 50; shards that are there are kept.
 
-    Each shard is (N, 3, grid, grid) float16: radiograph, true layer, sampled layer, see `CoarseBatch`.
+    Each shard is (N, 3, grid, grid) float16: radiograph, true layer, sampled layer, see `CoarseBatch`; with a fourth
+    plane, the mark, where ``shadows`` puts `random_shadows` in the place of `random_nodules`.
 
     Returns
     -------
@@ -122,16 +128,18 @@ def form_coarse(sampler: Sampler, pairs: PairSource, folder: Path, *, count: int
         for number, size in missing.items():
             rng, items = np.random.default_rng([number, 0xC0A5]), []
             for _ in range(size):
-                items.append(_triple(sampler, random_twins(pairs, grid, rng), int(rng.integers(2**63))))
+                twins, mark = marked_twins(pairs, grid, rng) if shadows else (random_twins(pairs, grid, rng), None)
+                items.append(_planes(sampler, twins, mark, int(rng.integers(2**63))))
                 bar.advance(task)
             write_array(folder / f"{number:04d}.npy", np.stack(items))
     return formed
 
 
-def _triple(sampler: Sampler, twins: Tensor, seed: int) -> NDArray[np.float16]:
+def _planes(sampler: Sampler, twins: Tensor, mark: Tensor | None, seed: int) -> NDArray[np.float16]:
     cxr, soft = twins
     coarse = sampler.layers(cxr[None, None], seed)[0, 0]
-    return torch.stack([cxr, cxr - soft, coarse]).numpy().astype(np.float16)
+    planes = [cxr, cxr - soft, coarse] if mark is None else [cxr, cxr - soft, coarse, mark]
+    return torch.stack(planes).numpy().astype(np.float16)
 
 
 class CoarseShards:
@@ -164,7 +172,7 @@ class CoarseShards:
         return CoarseBatch(*torch.from_numpy(crops.astype(np.float32)).unbind(dim=1))
 
     def _crop(self, shard: int, row: int, crop: int, rng: np.random.Generator) -> NDArray[np.float16]:
-        """(3, 1, crop, crop)."""
+        """(3 or 4, 1, crop, crop)."""
         whole = self.shards[shard][row]
         top, left = (int(rng.integers(max(side - crop, 0) + 1)) for side in whole.shape[-2:])
         part: NDArray[np.float16] = whole[:, None, top : top + crop, left : left + crop]

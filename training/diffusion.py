@@ -20,7 +20,7 @@ from model.process import EARLIEST, Level, Process
 from model.sampler import Noise
 from training.latents import LatentBatch, LatentShards
 from training.loop import Outcome, Run, Stage, run_stage
-from training.losses import gradient_difference
+from training.losses import gradient_difference, weighed
 from training.parallel import choose_device
 from training.preset import DiffusionTraining, Preset
 from training.stage import Rows
@@ -34,10 +34,12 @@ __all__ = [
     "seen_condition",
     "train_diffusion",
     "training_process",
+    "window_corners",
 ]
 
 HIGH_NOISE = 0.9  # times above this are what the first of few steps sees
 DECODED_LATENTS = 20  # rows and columns of latents whose decoded bone layer is compared
+MARKED, MARKED_WINDOWS = 0.3, 0.6  # what counts as marked, and the share of windows that are put around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,9 @@ def diffusion_loss(
         output = denoiser(noised.x_t, noised.t, seen_condition(batch.condition, noised.level, training)).float()
         predicted = process.predicted_x0(output, noised.x_t, noised.level, prediction)
         target = process.target(batch.soft, batch.condition, noised.noise, noised.level, prediction)
-        parts = {"latent": _latent_error(output, target, training)}
+        parts = {"latent": _latent_error(output, target, batch.mark, training)}
         if training.decoded:
-            parts["decoded"] = _decoded_error(autoencoder, predicted, batch, rng)
+            parts["decoded"] = _decoded_error(autoencoder, predicted, batch, training, rng)
     loss = sum((getattr(training, name) * part for name, part in parts.items()), noised.x_t.new_zeros(()))
     # what returning the condition would score: the figure to compare with
     identity = functional.l1_loss(batch.condition, batch.soft)
@@ -160,26 +162,62 @@ def on_own_path(
     return replace(noised, x_t=x_t)
 
 
-def _latent_error(output: Tensor, target: Tensor, training: DiffusionTraining) -> Tensor:
+def _latent_error(output: Tensor, target: Tensor, mark: Tensor | None, training: DiffusionTraining) -> Tensor:
     """Error of what the network predicts; smooth L1 is robust to the few latents that bone moves far."""
     if training.latent_error == "mse":
-        return functional.mse_loss(output, target)
-    return functional.smooth_l1_loss(output, target, beta=0.1)
+        error = functional.mse_loss(output, target, reduction="none")
+    else:
+        error = functional.smooth_l1_loss(output, target, beta=0.1, reduction="none")
+    return weighed(error, mark, training.shadow_weight)
 
 
-def _decoded_error(autoencoder: Autoencoder, predicted: Tensor, batch: LatentBatch, rng: np.random.Generator) -> Tensor:
-    """L1 and edge error of the decoded bone layer in one window of latents."""
+def _decoded_error(
+    autoencoder: Autoencoder,
+    predicted: Tensor,
+    batch: LatentBatch,
+    training: DiffusionTraining,
+    rng: np.random.Generator,
+) -> Tensor:
+    """L1 and edge error of the decoded bone layer, in one window of latents of each sample."""
     size = min(DECODED_LATENTS, predicted.shape[-1])
-    top, left = (int(rng.integers(side - size + 1)) for side in predicted.shape[-2:])
-    window = (..., slice(top, top + size), slice(left, left + size))
+    corners = window_corners(batch, size, training, rng)
     r = autoencoder.config.downsampling
     with torch.no_grad():
-        whole = autoencoder.decode(batch.condition[window]).float()
-    layer = whole - autoencoder.decode(predicted[window]).float()
-    wanted = batch.layer[..., top * r : (top + size) * r, left * r : (left + size) * r]
+        whole = autoencoder.decode(_windows(batch.condition, corners, size)).float()
+    layer = whole - autoencoder.decode(_windows(predicted, corners, size)).float()
+    wanted = _windows(batch.layer, [(r * top, r * left) for top, left in corners], r * size)
     # the outermost latents lack their neighbours here, not in the service: their pixels are left out
     inner = (..., slice(2 * r, -2 * r), slice(2 * r, -2 * r)) if size > 6 else (...,)
-    return functional.l1_loss(layer[inner], wanted[inner]) + gradient_difference(layer[inner], wanted[inner])
+    layer, wanted, mark = layer[inner], wanted[inner], None
+    if batch.mark is not None:
+        mark = functional.interpolate(_windows(batch.mark, corners, size), scale_factor=r, mode="bilinear")[inner]
+    of_pixels = weighed((layer - wanted).abs(), mark, training.shadow_weight)
+    return of_pixels + gradient_difference(layer, wanted, mark, training.shadow_weight)
+
+
+def window_corners(
+    batch: LatentBatch, size: int, training: DiffusionTraining, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Top and left of a window of each sample, in latents: one anywhere for all, or most around a marked latent."""
+    height, width = batch.condition.shape[-2:]
+    if batch.mark is None or not training.shadow_weight:
+        top, left = (int(rng.integers(side - size + 1)) for side in (height, width))
+        return [(top, left)] * len(batch.condition)
+    corners = []
+    for mark in batch.mark[:, 0].cpu().numpy():
+        top, left = (int(rng.integers(side - size + 1)) for side in (height, width))
+        rows, columns = np.nonzero(mark > MARKED)
+        if len(rows) and rng.random() < MARKED_WINDOWS:
+            chosen = int(rng.integers(len(rows)))
+            top, left = (int(at[chosen] - rng.integers(size // 4, size - size // 4)) for at in (rows, columns))
+        corners.append((min(max(top, 0), height - size), min(max(left, 0), width - size)))
+    return corners
+
+
+def _windows(images: Tensor, corners: list[tuple[int, int]], size: int) -> Tensor:
+    """One square of each image of (B, C, H, W)."""
+    each = zip(images, corners, strict=True)
+    return torch.stack([image[:, top : top + size, left : left + size] for image, (top, left) in each])
 
 
 def bundle_facts(preset: Preset) -> dict[str, Any]:
@@ -228,8 +266,7 @@ def train_diffusion(
     def loss(network: nn.Module, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         assert isinstance(network, Denoiser)  # noqa: S101
         batch = shards.batch(training.batch, rng)
-        moved = LatentBatch(*(part.to(device) for part in (batch.condition, batch.soft, batch.layer)))
-        return diffusion_loss(network, autoencoder, moved, training, rng)
+        return diffusion_loss(network, autoencoder, batch.to(device), training, rng)
 
     def validate(network: nn.Module, _step: int) -> dict[str, float]:
         assert isinstance(network, Denoiser) and real is not None  # noqa: S101, PT018

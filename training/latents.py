@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
+from torch.nn import functional
 
 from model.autoencoder import Autoencoder
 from training.augment import random_frame, random_nodules, random_strength, random_tone
+from training.shadows import random_shadows
 from training.sources import PairSource
 
-__all__ = ["LatentBatch", "LatentShards", "form_latents", "random_twins", "write_array"]
+__all__ = ["LatentBatch", "LatentShards", "form_latents", "marked_twins", "random_twins", "write_array"]
 
 ZOOM = (0.85, 1.4)
 LARGEST_GRAIN = 0.03  # standard deviation of noise added to both twins, in units of [-1, 1]
 SHARD = 50
-FIELDS = ("condition", "soft", "layer")
+FIELDS, MARK = ("condition", "soft", "layer"), "mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +35,51 @@ class LatentBatch:
     ----------
     condition, soft : (B, C, h, w) standardised latents of the radiographs and of their soft-tissue twins.
     layer : (B, 1, H, W) true bone layers, radiograph minus twin, in units of [-1, 1].
+    mark : (B, 1, h, w) in [0, 1], where `random_shadows` put what is no bone; None where none were drawn so.
     """
 
     condition: Tensor
     soft: Tensor
     layer: Tensor
+    mark: Tensor | None = None
 
     def to(self, device: torch.device) -> "LatentBatch":
         """The same on ``device``."""
-        return LatentBatch(self.condition.to(device), self.soft.to(device), self.layer.to(device))
+        mark = None if self.mark is None else self.mark.to(device)
+        return LatentBatch(self.condition.to(device), self.soft.to(device), self.layer.to(device), mark)
 
 
 def random_twins(pairs: PairSource, grid: int, rng: np.random.Generator) -> Tensor:
     """One pair, randomly framed, toned and grained: (2, grid, grid) in [-1, 1], the radiograph first."""
+    twins = random_tone(random_nodules(_framed(pairs, grid, rng), rng), rng)
+    return _grained(twins, rng)
+
+
+def marked_twins(pairs: PairSource, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The same with `random_shadows` in both twins, and their mark (grid, grid) in [0, 1]."""
+    twins, mark = random_shadows(random_tone(_framed(pairs, grid, rng), rng), rng)
+    return _grained(twins, rng), mark
+
+
+def _framed(pairs: PairSource, grid: int, rng: np.random.Generator) -> Tensor:
     cxr, soft = pairs.draw(rng)
-    twins = random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
-    twins = random_tone(random_nodules(twins, rng), rng)
-    grain = torch.from_numpy(rng.standard_normal((1, grid, grid), dtype=np.float32))
+    return random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
+
+
+def _grained(twins: Tensor, rng: np.random.Generator) -> Tensor:
+    grain = torch.from_numpy(rng.standard_normal((1, *twins.shape[-2:]), dtype=np.float32))
     return (twins + rng.uniform(0, LARGEST_GRAIN) * grain).clamp(-1, 1)
 
 
 @torch.no_grad()
-def form_latents(autoencoder: Autoencoder, pairs: PairSource, folder: Path, *, count: int, grid: int) -> int:
+def form_latents(  # noqa: PLR0913 (from what, where to, how many, how large, and of which kind)
+    autoencoder: Autoencoder, pairs: PairSource, folder: Path, *, count: int, grid: int, shadows: bool = False
+) -> int:
     """Encode ``count`` random framings into shards of 50; shards that are there already are kept.
+
+    Parameters
+    ----------
+    shadows : draw `random_shadows` in the place of `random_nodules`, and keep their mark.
 
     Returns
     -------
@@ -70,11 +94,23 @@ def form_latents(autoencoder: Autoencoder, pairs: PairSource, folder: Path, *, c
         for number, size in missing.items():
             rng, items = np.random.default_rng([number, 0x1A7E]), []
             for _ in range(size):
-                items.append(_encode(autoencoder, random_twins(pairs, grid, rng)))
+                twins, mark = marked_twins(pairs, grid, rng) if shadows else (random_twins(pairs, grid, rng), None)
+                items.append((_marked(mark, autoencoder), *_encode(autoencoder, twins)))
                 bar.advance(task)
-            for field, arrays in zip(FIELDS, zip(*items, strict=True), strict=True):
+            marks, *fields = zip(*items, strict=True)
+            if shadows:
+                write_array(folder / f"{number:04d}-{MARK}.npy", np.stack(marks))
+            for field, arrays in zip(FIELDS, fields, strict=True):
                 write_array(folder / f"{number:04d}-{field}.npy", np.stack(arrays))
     return formed
+
+
+def _marked(mark: Tensor | None, autoencoder: Autoencoder) -> NDArray[np.float16]:
+    """The largest mark of the pixels of each latent, (1, h, w); nothing for None."""
+    if mark is None:
+        return np.zeros(0, np.float16)
+    pooled = functional.max_pool2d(mark[None], autoencoder.config.downsampling)
+    return np.asarray(pooled.numpy(), dtype=np.float16)
 
 
 def _encode(autoencoder: Autoencoder, twins: Tensor) -> tuple[NDArray[np.float16], ...]:
@@ -107,7 +143,9 @@ class LatentShards:
         stems = [path.name.removesuffix(f"-{FIELDS[-1]}.npy") for path in last]
         if not stems:
             raise FileNotFoundError(f"no shard of latents in {folder}")
-        self.shards = [[np.load(folder / f"{stem}-{field}.npy", mmap_mode="r") for field in FIELDS] for stem in stems]
+        marked = all((folder / f"{stem}-{MARK}.npy").exists() for stem in stems)
+        fields = (*FIELDS, MARK) if marked else FIELDS
+        self.shards = [[np.load(folder / f"{stem}-{field}.npy", mmap_mode="r") for field in fields] for stem in stems]
         self.places = [(shard, row) for shard, arrays in enumerate(self.shards) for row in range(len(arrays[0]))]
 
     def __len__(self) -> int:
@@ -117,5 +155,6 @@ class LatentShards:
         """``size`` different pairs at random (the same one twice only where there are fewer)."""
         chosen = rng.choice(len(self), size, replace=len(self) < size)
         places = [self.places[int(index)] for index in chosen]
-        columns = [np.stack([self.shards[shard][field][row] for shard, row in places]) for field in range(len(FIELDS))]
+        fields = range(len(self.shards[0]))
+        columns = [np.stack([self.shards[shard][field][row] for shard, row in places]) for field in fields]
         return LatentBatch(*(torch.from_numpy(column.astype(np.float32)) for column in columns))

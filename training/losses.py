@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["gradient_difference", "ms_ssim"]
+__all__ = ["gradient_difference", "ms_ssim", "weighed"]
 
 # Wang et al. (2003): exponents of the five scales; fewer scales take the first ones, renormalised.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -58,7 +58,20 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the horizontal and vertical differences of (B, 1, H, W): a word for edges."""
+def weighed(error: Tensor, mark: Tensor | None = None, extra: float = 0.0) -> Tensor:
+    """Mean of an error (B, C, H, W) in which a pixel counts ``1 + extra * mark`` times, mark (B, 1, H, W) in [0, 1]."""
+    if mark is None or not extra:
+        return error.mean()
+    weight = (1 + extra * mark).expand_as(error)
+    return (error * weight).sum() / weight.sum()
+
+
+def gradient_difference(a: Tensor, b: Tensor, mark: Tensor | None = None, extra: float = 0.0) -> Tensor:
+    """Mean absolute difference of the horizontal and vertical differences of (B, 1, H, W): a word for edges.
+
+    ``mark`` and ``extra`` as of `weighed`.
+    """
     error = a - b
-    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    below, beside = (None, None) if mark is None else (mark[..., 1:, :], mark[..., 1:])
+    columns, rows = error.diff(dim=-1).abs(), error.diff(dim=-2).abs()
+    return weighed(columns, beside, extra) + weighed(rows, below, extra)

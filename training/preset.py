@@ -83,6 +83,7 @@ class DiffusionTraining(Optimisation):
     latent: Weight  # error of the latents, or of noise or v
     latent_error: Literal["smooth_l1", "mse"] = "smooth_l1"
     decoded: Weight  # error of the decoded bone layer
+    shadow_weight: Weight = 0.0  # how much more both errors count where a shadow lies that is no bone
     sampling_steps: Count
     sampler: SamplerName = "ddim"
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -119,6 +120,7 @@ class RefinerTraining(Optimisation):
     l1: Weight = 1.0  # error of the bone layer
     gradient: Weight = 1.0  # error of its edges
     perceptual: Weight = 0.0  # distance of what is left of the radiograph to the truth; needs its published weights
+    shadow_weight: Weight = 0.0  # how much more the first two count where a shadow lies that is no bone
 
 
 class Preset(BaseModel):
@@ -139,6 +141,9 @@ class Preset(BaseModel):
     control_training: ControlTraining = ControlTraining()
     fusion: FusionSpec = FusionSpec()  # how the bundle of such a run subtracts its bone layer
     views: Annotated[int, Field(ge=1, le=4)] = 1  # of one image, over which such a bundle averages the layer
+    shadows: bool = (
+        False  # `training.shadows` in the framings of denoiser and refiner, in the place of few soft nodules
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

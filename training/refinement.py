@@ -12,7 +12,7 @@ from torch.nn import functional
 from model.refiner import Refiner, RefinerConfig
 from training.coarse import CoarseBatch, CoarseShards
 from training.loop import Outcome, Run, Stage, run_stage
-from training.losses import gradient_difference
+from training.losses import gradient_difference, weighed
 from training.parallel import choose_device
 from training.perceptual import PerceptualDistance, load_perceptual
 from training.preset import Preset, PresetError, RefinerTraining
@@ -65,7 +65,8 @@ def refinement_loss(
     with torch.autocast(batch.cxr.device.type, dtype=torch.bfloat16, enabled=training.bfloat16):
         layer = model(batch.cxr, batch.coarse)
     layer, wanted = layer.float(), batch.layer
-    parts = {"l1": functional.l1_loss(layer, wanted), "gradient": gradient_difference(layer, wanted)}
+    weight = batch.mark, training.shadow_weight
+    parts = {"l1": weighed((layer - wanted).abs(), *weight), "gradient": gradient_difference(layer, wanted, *weight)}
     if perceptual is not None:
         shown, meant = ((batch.cxr - bone).clamp(-1, 1) for bone in (layer, wanted))
         parts["perceptual"] = perceptual(shown, meant).mean()

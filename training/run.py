@@ -269,9 +269,8 @@ def _diffusion(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     def encode() -> Gathered:
         claim(folder / "latents", {"autoencoder": autoencoder}, data.identity or SIMULATED)
         count, grid = plan.amounts.latents, preset.grid
-        log.info(
-            "encoded %d framings", form_latents(autoencoder, data.pairs, folder / "latents", count=count, grid=grid)
-        )
+        made = {"count": count, "grid": grid, "shadows": preset.shadows}
+        log.info("encoded %d framings", form_latents(autoencoder, data.pairs, folder / "latents", **made))
         return data
 
     _in_order(encode)
@@ -289,7 +288,8 @@ def _refiner(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     def form() -> Gathered:
         claim(folder, sampler.named(), data.identity or SIMULATED)
         count = min(plan.amounts.latents, training.framings)
-        log.info("sampled %d framings", form_coarse(sampler, data.pairs, folder, count=count, grid=preset.grid))
+        made = {"count": count, "grid": preset.grid, "shadows": preset.shadows}
+        log.info("sampled %d framings", form_coarse(sampler, data.pairs, folder, **made))
         return data
 
     _in_order(form)

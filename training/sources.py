@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pacs_node.errors import ConfigError
 from pacs_node.imaging.fit import intensity_range
+from training.evaluate.cases import measured
 from training.ingest.manifest import NAME as MANIFEST
 from training.ingest.manifest import Manifest, open_pairs
 from training.pairs import FULL_SCALE, SHARD, PairShards, write_shard
@@ -99,7 +100,8 @@ def gather(folders: Sequence[Path], into: Path, grid: int) -> Gathered:
     Parameters
     ----------
     into : gets the shards of what is in pictures, once for each state of a folder.
-    grid : rows and columns of ingested pairs, px; simulated ones keep their own.
+    grid : rows and columns of ingested pairs, px; simulated ones that are larger are averaged down to it, smaller ones
+        keep their own.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def gather(folders: Sequence[Path], into: Path, grid: int) -> Gathered:
             shards = shard_ingested(folder, into / identity[:16] / str(grid), grid)
             looked_at.append(validation_pairs(folder, grid))
         elif (folder / SIMULATION).is_file():
-            shards = shard_simulated(folder, into / identity[:16])
+            shards = shard_simulated(folder, into / identity[:16] / str(grid), grid)
         else:
             shards = folder
         sources.append(PairShards(shards))
@@ -131,8 +133,11 @@ def shard_ingested(folder: Path, target: Path, grid: int) -> Path:
     return _write_shards(target, len(pairs), pairs.__getitem__)
 
 
-def shard_simulated(folder: Path, target: Path) -> Path:
-    """The same for a folder of `pacs-node simulate`, stretched as the service stretches a radiograph."""
+def shard_simulated(folder: Path, target: Path, grid: int) -> Path:
+    """The same for a folder of `pacs-node simulate`, stretched as the service stretches a radiograph.
+
+    Bone thinner than a pixel of the grid is drawn right only where the pictures are larger and averaged down.
+    """
     paths = sorted(folder.glob("*_cxr.png"))
     if not paths:
         raise ConfigError(f"{folder} holds no pair yet: `pacs-node simulate -o {folder}` makes some")
@@ -141,7 +146,7 @@ def shard_simulated(folder: Path, target: Path) -> Path:
         soft_path = paths[index].with_name(paths[index].name.replace("_cxr", "_soft"))
         cxr, soft = (_grey(path) for path in (paths[index], soft_path))
         low, high = intensity_range(cxr)
-        return (cxr - low) / (high - low), (soft - low) / (high - low)
+        return measured((cxr - low) / (high - low), grid), measured((soft - low) / (high - low), grid)
 
     return _write_shards(target, len(paths), stretched)
 

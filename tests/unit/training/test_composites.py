@@ -1,9 +1,15 @@
 """Bones move from one pair of lungs to another, and only bones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from training.composites import lay_over
+from training.composites import lay_over, main
+from training.pairs import PairShards, write_shard
+from training.simulate.pair import simulate_pair
 
 
 def layer_with_a_rib(row: int, first: int, last: int) -> np.ndarray:
@@ -42,3 +48,26 @@ def test_jitter_is_small_and_mirroring_happens() -> None:
     assert 8 < len(left) < 32
     # 4 % of 88 px for both edges of the box; four deviations
     assert all(abs(centre - 29.5) < 4 * 0.04 * 88 for centre in left)
+
+
+def test_radiographs_without_twins_become_films_and_composites(tmp_path: Path) -> None:
+    """One simulated chest with bones, and thirty pictures that are held out."""
+    pair = simulate_pair(18)
+    radiographs = tmp_path / "cxr"
+    radiographs.mkdir()
+    Image.fromarray(np.rint(pair.cxr * 255).astype(np.uint8)).save(radiographs / "a.png")
+    for number in range(30):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(radiographs / f"z{number:02d}.png")
+    write_shard(tmp_path / "pairs" / "0000-000.npy", [(pair.cxr, pair.soft)])
+    main("default", radiographs, tmp_path / "pairs", tmp_path / "out", count=2)
+    films, composites = (PairShards(tmp_path / "out" / kind) for kind in ("films", "composites"))
+    assert (len(films), len(composites)) == (1, 2)
+    cxr, soft = (((image + 1) / 2).numpy() for image in films[0])
+    bone = pair.cxr - pair.soft
+    found = float(np.sum((cxr - soft) * bone) / np.sqrt(np.sum((cxr - soft) ** 2) * np.sum(bone**2)))
+    assert found > 0.5  # the bundle's own layer is that of the bones
+    first, second = (composites[number] for number in range(2))
+    assert torch.equal(first[1], second[1])  # one tissue, with other bones on it
+    assert not torch.equal(first[0], second[0])
+    remains = cxr - ((first[1] + 1) / 2).numpy()
+    assert float(np.mean(remains * bone)) > 0  # the tissue has fewer bones than the film

@@ -22,6 +22,7 @@ from training.diffusion import (
     sampling_of,
     train_diffusion,
     training_process,
+    window_corners,
 )
 from training.latents import LatentBatch, LatentShards, form_latents
 from training.pairs import PairShards
@@ -223,3 +224,39 @@ def test_a_preset_that_cannot_be_trained_as_it_is_sampled_is_refused(
     (tmp_path / "mine.toml").write_text(text.replace(old, new))
     with pytest.raises(PresetError, match=words):
         load_preset(tmp_path / "mine.toml")
+
+
+def test_an_error_under_a_shadow_weighs_more(preset: Preset, autoencoder: Autoencoder) -> None:
+    batch, mark = random_batch(), torch.zeros(8, 1, 8, 8)
+    batch = replace(batch, layer=autoencoder.decode(batch.condition) - autoencoder.decode(batch.soft))
+    mark[:, :, 4, 3] = 1
+    wrong = batch.soft.clone()
+    wrong[:, :, 4, 3] += 0.5
+
+    def loss(mark: Tensor | None, **changes: Any) -> tuple[float, dict[str, float]]:
+        chosen = way(preset, "diffusion", "x0", **changes)
+        marked = replace(batch, mark=mark)
+        found, parts = diffusion_loss(
+            Oracle(chosen, wrong), autoencoder, marked, chosen.diffusion, np.random.default_rng(2)
+        )
+        return float(found), parts
+
+    plain, _ = loss(None, decoded=0.0)
+    assert loss(mark, decoded=0.0, shadow_weight=0.0)[0] == pytest.approx(plain)
+    assert loss(mark, decoded=0.0, shadow_weight=7.0)[0] == pytest.approx(plain * 8 * 64 / 71)
+    decoded = [loss(mark, decoded=1.0, shadow_weight=weight)[1]["decoded"] for weight in (0.0, 7.0)]
+    assert decoded[1] > 1.1 * decoded[0]  # the decoded layer is wrong around the marked latent, and beyond it
+
+
+def test_windows_are_drawn_around_shadows(preset: Preset, autoencoder: Autoencoder) -> None:
+    """A grid of 64 latents, of which a window sees 20: most windows hold the one marked latent."""
+    training = preset.diffusion.model_copy(update={"shadow_weight": 3.0})
+    mark = torch.zeros(40, 1, 64, 64)
+    mark[:, :, 50, 9] = 1
+    batch = LatentBatch(torch.zeros(40, 4, 64, 64), torch.zeros(40, 4, 64, 64), torch.zeros(40, 1, 512, 512), mark)
+    rng = np.random.default_rng(0)
+    corners = window_corners(batch, 20, training, rng)
+    seen = [top <= 50 < top + 20 and left <= 9 < left + 20 for top, left in corners]
+    assert 18 <= sum(seen) <= 36  # 60 % and the few of the others that hit it; three standard errors
+    assert all(0 <= top <= 44 and 0 <= left <= 44 for top, left in corners)
+    assert len(set(window_corners(replace(batch, mark=None), 20, training, rng))) == 1  # one for the whole batch

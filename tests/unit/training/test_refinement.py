@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from model.refiner import Refiner
 from pacs_node.cli import main
 from pacs_node.errors import ConfigError
 from training.checkpoint import CheckpointError, load_denoiser, load_refiner, read_meta, require_sizes, save_weights
-from training.coarse import CoarseBatch, CoarseShards
+from training.coarse import CoarseBatch, CoarseShards, Sampler, form_coarse
+from training.diffusion import sampling_of
 from training.loop import Run
 from training.pairs import PairShards
 from training.perceptual import load_perceptual
@@ -89,6 +91,24 @@ def test_a_crop_shows_one_frame_of_all_three_images(tmp_path: Path) -> None:
     assert torch.equal(batch.coarse, batch.cxr - 1)
     assert set(batch.cxr.diff(dim=-1).flatten().tolist()) == {-1.0, 1.0}  # some are mirrored, some are not
     assert len(set(batch.cxr.amin(dim=(1, 2, 3)).tolist())) > 2  # from several places
+
+
+def test_the_mark_of_shadows_comes_with_the_framing_and_weighs(
+    preset: Preset, trained: Path, pairs: PairShards, tmp_path: Path
+) -> None:
+    sampler = Sampler.of(trained, sampling_of(preset), torch.device("cpu"))
+    form_coarse(sampler, pairs, tmp_path, count=3, grid=64, shadows=True)
+    batch = CoarseShards(tmp_path).batch(3, 64, np.random.default_rng(0))
+    assert batch.mark is not None
+    assert batch.mark.shape == batch.cxr.shape
+    assert float(batch.mark.max()) > 0.3
+    model = load_refiner(trained / "refiner" / "last")
+    losses = []
+    for weight in (0.0, 5.0):
+        chosen = preset.refiner_training.model_copy(update={"shadow_weight": weight})
+        wrong = replace(batch, layer=batch.layer + 0.3 * batch.mark)  # what it leaves out lies where the mark is
+        losses.append(refinement_loss(model, wrong, chosen)[1]["l1"])
+    assert losses[1] > losses[0]
 
 
 def test_a_few_steps_lower_the_loss_of_a_fixed_batch(preset: Preset, trained: Path, tmp_path: Path) -> None:

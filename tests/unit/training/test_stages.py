@@ -125,6 +125,19 @@ def test_latents_are_formed_once(preset: Preset, pairs: PairShards, trained: Pat
     assert (batch.condition.shape, batch.layer.shape) == ((2, 4, 8, 8), (2, 1, 64, 64))
 
 
+def test_shadows_come_with_their_mark_for_each_latent(
+    preset: Preset, pairs: PairShards, trained: Path, tmp_path: Path
+) -> None:
+    form_latents(load_autoencoder(trained / "last"), pairs, tmp_path, count=6, grid=64, shadows=True)
+    batch = LatentShards(tmp_path).batch(6, np.random.default_rng(0))
+    assert batch.mark is not None
+    assert batch.mark.shape == (6, 1, 8, 8)
+    assert float(batch.mark.max()) > 0.3  # 6 framings with shadows in 90 %
+    moved = batch.to(torch.device("cpu"))
+    assert moved.mark is not None
+    assert torch.equal(moved.mark, batch.mark)
+
+
 def test_pairs_come_back_from_their_shards(pairs: PairShards) -> None:
     assert len(pairs) == 6
     cxr, soft = pairs[5]  # the second shard

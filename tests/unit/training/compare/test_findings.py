@@ -71,9 +71,16 @@ def test_who_is_no_better_than_the_input_is_named() -> None:
     comparison = _comparison(identity=UNTOUCHED, gusarev=worse, ours=good)
     first = findings(comparison, comparison.sets[0])[0]
     assert "1 of 2 systems are better" in first
-    assert "GUSAREV in bsr_tone" in first
+    assert "GUSAREV in bsr_tone (better on 0 of 12 pairs)" in first
     comparison = _comparison(identity=UNTOUCHED, ours=good)
     assert "Every one of the 1" in findings(comparison, comparison.sets[0])[0]
+
+
+def test_a_mean_that_few_pairs_pull_down_is_told_with_the_pairs() -> None:
+    mixed = _measured(bsr_tone=0.2, lpips=0.2, mse=0.1, psnr=0.9)
+    mixed.scores["case3"]["bsr_tone"] = -9.0
+    comparison = _comparison(identity=UNTOUCHED, gusarev=mixed)
+    assert "GUSAREV in bsr_tone (better on 11 of 12 pairs)" in findings(comparison, comparison.sets[0])[0]
 
 
 def test_what_ships_competes_with_nobody() -> None:
