@@ -269,7 +269,7 @@ def _diffusion(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     def encode() -> Gathered:
         claim(folder / "latents", {"autoencoder": autoencoder}, data.identity or SIMULATED)
         count, grid = plan.amounts.latents, preset.grid
-        made = {"count": count, "grid": grid, "shadows": preset.shadows}
+        made: dict[str, Any] = {"count": count, "grid": grid, "shadows": preset.shadows}
         log.info("encoded %d framings", form_latents(autoencoder, data.pairs, folder / "latents", **made))
         return data
 
@@ -288,7 +288,7 @@ def _refiner(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     def form() -> Gathered:
         claim(folder, sampler.named(), data.identity or SIMULATED)
         count = min(plan.amounts.latents, training.framings)
-        made = {"count": count, "grid": preset.grid, "shadows": preset.shadows}
+        made: dict[str, Any] = {"count": count, "grid": preset.grid, "shadows": preset.shadows}
         log.info("sampled %d framings", form_coarse(sampler, data.pairs, folder, **made))
         return data
 
