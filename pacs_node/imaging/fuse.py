@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from model.bundle import FusionSpec
+from pacs_node.imaging.compact import without_compact
 from pacs_node.imaging.edges import with_edges
 from pacs_node.imaging.fit import STRIP, GridImage, Placement, native_strips
 from pacs_node.imaging.guide import FINER, detailed
@@ -23,7 +24,8 @@ def shaped_layer(layer: FloatImage, placement: Placement, fusion: FusionSpec) ->
 
     Bone absorbs, so it only ever adds brightness: where the whole layer is used it is cut at 0, and the companion is
     nowhere brighter than its source. A high-passed layer has its mean taken away and is left signed; cutting it would
-    keep the crests of ribs, drop the troughs between them, and darken the image.
+    keep the crests of ribs, drop the troughs between them, and darken the image. Compact bumps between ribs are left
+    out first (`pacs_node.imaging.compact`), where the bundle says so.
 
     Parameters
     ----------
@@ -34,14 +36,19 @@ def shaped_layer(layer: FloatImage, placement: Placement, fusion: FusionSpec) ->
     (grid, grid) float32, 0 outside of the image.
     """
     inside = placement.covered()
-    part = layer[inside]
+    part, strength = layer[inside], fusion.strength
+    if fusion.spare_px > 0:
+        part, ribs = without_compact(part, fusion.spare_px)
+        if fusion.gap_strength is not None:
+            strength = fusion.gap_strength
+            part = part * (1 + np.float32(fusion.strength / strength - 1) * ribs)
     if fusion.highpass_px > 0:
         # the crop is filtered, so that the letterbox does not pull the edges of the image towards 0
         part = part - gaussian_filter(part, fusion.highpass_px, mode="nearest")
     else:
         part = np.maximum(part, 0.0)
     shaped = np.zeros_like(layer, dtype=np.float32)
-    shaped[inside] = np.float32(fusion.strength) * part
+    shaped[inside] = np.float32(strength) * part
     return shaped
 
 
