@@ -11,7 +11,7 @@ from pacs_node.imaging.fit import STRIP, GridImage, Placement, native_strips
 from pacs_node.imaging.guide import FINER, detailed
 from pacs_node.records import FloatImage, Radiograph
 
-__all__ = ["native_layer", "quantised", "shaped_layer", "subtract_bone", "without_glow"]
+__all__ = ["native_layer", "quantised", "shaped_layer", "subtract_bone", "weighed_bone", "without_glow"]
 
 # Share of the anatomy's range over which brightening sets in. A tenth takes the glow of a black margin from .031 to
 # .005 of the grey scale at its worst (mean of 29 radiographs, most of them real) and costs the real pairs next to
@@ -36,20 +36,30 @@ def shaped_layer(layer: FloatImage, placement: Placement, fusion: FusionSpec) ->
     (grid, grid) float32, 0 outside of the image.
     """
     inside = placement.covered()
-    part, strength = layer[inside], fusion.strength
-    if fusion.spare_px > 0:
-        part, ribs = without_compact(part, fusion.spare_px)
-        if fusion.gap_strength is not None:
-            strength = fusion.gap_strength
-            part = part * (1 + np.float32(fusion.strength / strength - 1) * ribs)
+    part = weighed_bone(layer[inside], fusion)
     if fusion.highpass_px > 0:
         # the crop is filtered, so that the letterbox does not pull the edges of the image towards 0
         part = part - gaussian_filter(part, fusion.highpass_px, mode="nearest")
     else:
         part = np.maximum(part, 0.0)
     shaped = np.zeros_like(layer, dtype=np.float32)
-    shaped[inside] = np.float32(strength) * part
+    shaped[inside] = part
     return shaped
+
+
+def weighed_bone(part: FloatImage, fusion: FusionSpec) -> FloatImage:
+    """As much of a layer as is subtracted, low frequencies included.
+
+    Parameters
+    ----------
+    part : (rows, columns) float32 of the grid without its letterbox, in the network's units.
+    """
+    if fusion.spare_px == 0:
+        return part * np.float32(fusion.strength)
+    spared, ribs = without_compact(part, fusion.spare_px)
+    between = fusion.strength if fusion.gap_strength is None else fusion.gap_strength
+    weighed: FloatImage = spared * (np.float32(between) + np.float32(fusion.strength - between) * ribs)
+    return weighed
 
 
 def without_glow(bone_layer: FloatImage, pixels: FloatImage, low: float, high: float) -> FloatImage:

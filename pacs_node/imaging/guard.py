@@ -19,7 +19,7 @@ from pacs_node.config import GuardSettings
 from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.imaging.edges import with_edges
 from pacs_node.imaging.fit import GridImage, letterbox, place
-from pacs_node.imaging.fuse import shaped_layer, without_glow
+from pacs_node.imaging.fuse import shaped_layer, weighed_bone, without_glow
 from pacs_node.records import FloatImage, Radiograph
 
 __all__ = ["FIGURES", "Opinions", "check_guard", "guard_figures"]
@@ -134,10 +134,10 @@ def _expected(layer: FloatImage, grid_image: GridImage, fusion: FusionSpec, *, e
     if fusion.highpass_px == 0:
         shaped = shaped_layer(layer, grid_image.placement, fusion)
     else:
-        part = layer[inside]
+        part = weighed_bone(layer[inside], fusion)
         # as `shaped_layer`, but for the widest filter of all on fewer pixels: what it leaves is smooth
         shaped = np.zeros_like(layer)
-        shaped[inside] = (part - _lowpass(part, fusion.highpass_px)) * np.float32(fusion.strength)
+        shaped[inside] = part - _lowpass(part, fusion.highpass_px)
     if edged and fusion.edge_gain > 1:
         shaped[inside] = with_edges(shaped[inside], grid_image.pixels[0, 0][inside], fusion.edge_gain)
     shaped *= np.float32(0.5)  # the network's range is 2

@@ -4,7 +4,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from model.bundle import Bundle
+from model.bundle import Bundle, FusionSpec
 from pacs_node import __version__
 
 __all__ = ["RESEARCH_USE", "facts", "model_facts"]
@@ -44,7 +44,7 @@ def model_facts(bundle: Bundle) -> dict[str, str]:
         "bundle": f"{spec.name} {spec.version}",
         "digest": bundle.digest,
         "network": f"grid {spec.grid} x {spec.grid}, {spec.process}, predicts {spec.prediction}, {steps}",
-        "bone layer": f"mean of {spec.views} views{refined}, {shape}, strength {fusion.strength:g}",
+        "bone layer": f"mean of {spec.views} views{refined}, {_spared(fusion)}{shape}, {_strength(fusion)}",
         # figures of pairs that were trained on must not pass for those of unseen ones
         **({"real pairs in its training": str(seen)} if seen else {}),
     }
@@ -58,3 +58,15 @@ def _libraries() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _spared(fusion: FusionSpec) -> str:
+    if not fusion.spare_px:
+        return ""
+    return f"without what lies between ribs and is shorter than {fusion.spare_px:g} px in every direction, "
+
+
+def _strength(fusion: FusionSpec) -> str:
+    if not fusion.spare_px or fusion.gap_strength in (None, fusion.strength):
+        return f"strength {fusion.strength:g}"
+    return f"strength {fusion.strength:g} on ribs and {fusion.gap_strength:g} between them"
