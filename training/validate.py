@@ -137,7 +137,7 @@ def bone_layers(autoencoder: Autoencoder, denoiser: Denoiser, images: Tensor, sa
             return out
 
         latents = sample(predict, condition, recipe, sampling.steps, sampling.seed)
-        layers.append((autoencoder.decode(condition) - autoencoder.decode(latents))[0, 0].cpu() / 2)
+        layers.append((autoencoder.decode(condition) - autoencoder.decode(latents))[0, 0].float().cpu() / 2)
     return torch.stack(layers)
 
 

@@ -1,14 +1,14 @@
-"""Compact bumps of a bone layer in the gaps between ribs: they are no bone, and stay in the companion.
+"""What is compact in a bone layer is no bone, and stays in the companion.
 
-Where a nodule fills a gap, a network that looks for ribs takes a part of it for bone. Bone in the lungs is long, so a
-bump that is shorter than a rib in every direction is taken out of the layer, unless it lies on something long: there it
-may be where two ribs cross.
+Where a nodule fills a gap between ribs, or lies on a rib, a network that looks for ribs takes a part of it for bone.
+Bone in the lungs is long. So a layer is taken for what one or two long things can explain, one of them across the
+other; what stands out above that, shorter than a rib in every direction, is left out:
 
-    layer - gate * (layer - opening(layer))
+    min(layer, first + second - low)
 
-The opening is the largest, over directions, of the openings by a line (Soille & Talbot, 2001): what holds a line of the
-length in some direction stays as it is. The gate is 1 where the opening is as low as the gaps around it, and 0 where it
-is as high as the ribs around it.
+``first`` is the largest, over directions, of the openings of the layer by a line (Soille & Talbot, 2001): what holds a
+line of the length in some direction stays as it is. ``second`` is the same over directions far from that of the first,
+so that where two ribs cross both stay; ``low`` is the level of the gaps around.
 """
 
 import math
@@ -16,22 +16,25 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter
 
 from pacs_node.records import FloatImage
 
-__all__ = ["halved", "opened", "without_compact"]
+__all__ = ["halved", "openings", "without_compact"]
 
-DIRECTIONS = 16
+DIRECTIONS, APART = 16, 3  # of the lines over half a turn; how many of them lie between two ribs that cross
+ALONG = 5  # half pixels of the mean along a line, before its opening: noise would lower every rib
 AROUND_PX = 48  # side of the window that says what is low and high, px of the grid: some two ribs and two gaps
 SPREAD = 1.2  # deviations from the mean, where low and high are
-GAP, RIB = 0.35, 0.7  # share of the way from low to high: below, all that is compact goes; above, nothing does
+GAP, RIB = 0.35, 0.7  # share of the way from low to high: below there is no rib, above there is one
+CROSSED = 0.5, 0.8  # the same, for a rib that another one may cross
+WIDENED = 3  # half pixels, so that the flank of a rib counts as rib
 LEAST_RANGE = 0.02  # of the network's units between low and high: fainter bone is none
 Extreme = Callable[[FloatImage, FloatImage], FloatImage]
 
 
 def without_compact(layer: FloatImage, length_px: float) -> tuple[FloatImage, FloatImage]:
-    """The layer without what is compact and lies between ribs, and where something long is.
+    """The part of a layer that is long.
 
     Parameters
     ----------
@@ -45,26 +48,48 @@ def without_compact(layer: FloatImage, length_px: float) -> tuple[FloatImage, Fl
     """
     rows, columns = layer.shape
     small = np.maximum(gaussian_filter(halved(layer), 0.5), 0)
-    long = opened(small, max(3, round(length_px / 2) | 1))
-    mean, spread = _statistics(long)
-    level = (long - mean + SPREAD * spread) / (2 * SPREAD * spread + LEAST_RANGE)
-    ribs = np.clip((level - GAP) / (RIB - GAP), 0, 1).astype(np.float32)
-    compact = _doubled((small - long) * (1 - ribs))[:rows, :columns]
+    first, second = _two_lines(openings(small, max(3, round(length_px / 2) | 1)))
+    mean, spread = _statistics(first)
+    low = np.maximum(mean - SPREAD * spread, 0)
+    level = (first - mean + SPREAD * spread) / (2 * SPREAD * spread + LEAST_RANGE)
+    crossed = np.clip((level - CROSSED[0]) / (CROSSED[1] - CROSSED[0]), 0, 1)
+    compact = _doubled(np.maximum(small - first - crossed * np.maximum(second - low, 0), 0))[:rows, :columns]
+    ribs = maximum_filter(np.clip((level - GAP) / (RIB - GAP), 0, 1), WIDENED)
     return layer - compact, _doubled(gaussian_filter(ribs, 1.5))[:rows, :columns]
 
 
-def opened(image: FloatImage, length: int) -> FloatImage:
-    """The largest of the openings by lines of ``length`` px in all directions; nowhere above the image."""
-    padded = np.pad(image, length, mode="edge")
-    best = np.full_like(padded, -np.inf)
+def _two_lines(along: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """The largest of the openings (directions, rows, columns), and the largest far from its direction."""
+    best, first = along.argmax(axis=0), along.max(axis=0)
+    second = np.zeros_like(first)
+    for number, opening in enumerate(along):
+        apart = np.abs(best - number)
+        far = np.minimum(apart, DIRECTIONS - apart) >= APART
+        np.maximum(second, opening, out=second, where=far)
+    return first, second
+
+
+def openings(image: FloatImage, length: int) -> FloatImage:
+    """Openings by lines of ``length`` px, of the mean along each: (directions, rows, columns), the first along rows."""
+    border = length + ALONG
+    padded = np.pad(image, border, mode="edge")
+    inside = slice(border, -border)
+    found = np.empty((DIRECTIONS, *image.shape), np.float32)
     for number in range(DIRECTIONS):
         angle = math.pi * number / DIRECTIONS
         down, right = math.sin(angle), math.cos(angle)
-        eroded = _extreme(padded, length, (down, right), np.minimum)
-        np.maximum(best, _extreme(eroded, length, (-down, -right), np.maximum), out=best)
-    inside = slice(length, -length)
-    result: FloatImage = np.minimum(best[inside, inside], image)
-    return result
+        eroded = _extreme(_mean_along(padded, (down, right)), length, (down, right), np.minimum)
+        found[number] = _extreme(eroded, length, (-down, -right), np.maximum)[inside, inside]
+    return found
+
+
+def _mean_along(image: FloatImage, step: tuple[float, float]) -> FloatImage:
+    """Mean over `ALONG` pixels; wrong near the border, which is cut off."""
+    total = image.copy()
+    for far in range(1, ALONG // 2 + 1):
+        by = [round(part * far) for part in step]
+        total += np.roll(image, by, (0, 1)) + np.roll(image, [-part for part in by], (0, 1))
+    return total / np.float32(ALONG)
 
 
 def _extreme(image: FloatImage, length: int, step: tuple[float, float], pick: Extreme) -> FloatImage:

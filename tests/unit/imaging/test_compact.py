@@ -1,11 +1,11 @@
-"""A nodule between ribs is taken out of the bone layer; ribs, their crossings and nodules on them stay in it."""
+"""Nodules are taken out of a bone layer, between ribs and on them; ribs and their crossings stay in it."""
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from model.bundle import FusionSpec
-from pacs_node.imaging.compact import halved, opened, without_compact
+from pacs_node.imaging.compact import halved, openings, without_compact
 from pacs_node.imaging.fit import place
 from pacs_node.imaging.fuse import shaped_layer
 
@@ -41,22 +41,30 @@ def test_ribs_stay_as_they_are(slope: float) -> None:
     assert float(where[middle][layer[middle] < 0.01].mean()) < 0.2
 
 
-@pytest.mark.parametrize(("radius", "most"), [(4, 0.2), (9, 0.2), (14, 0.4)])
-def test_a_bump_between_ribs_is_left_out(radius: float, most: float) -> None:
-    """The largest reaches from rib to rib: at its height there is a line from the one through it to the other."""
-    assert kept(ribs(), blob(112, 128, radius)) < most
+@pytest.mark.parametrize("radius", [4, 9])
+def test_most_of_a_bump_between_ribs_is_left_out(radius: float) -> None:
+    """Not all: a line of the length reaches from rib to rib, and the bump lies half-way."""
+    assert kept(ribs(), blob(112, 128, radius)) < 0.45
 
 
-def test_a_bump_on_a_rib_is_not_touched() -> None:
-    """It may be where two ribs cross."""
-    assert kept(ribs(), blob(88, 128, 6)) > 0.6
+def test_a_bump_on_a_rib_is_left_out_too() -> None:
+    assert kept(ribs(), blob(88, 128, 6)) < 0.3
 
 
-def test_crossing_ribs_stay() -> None:
-    crossing = ribs(0.35) + ribs(-0.35)
+def test_crossing_ribs_stay_both() -> None:
+    """Of .4 where they cross, .1 may go: within the rounded corners nothing is straight."""
+    crossing = ribs(0.5) + ribs(-0.5)
     spared, _ = without_compact(crossing, LENGTH)
     middle = (slice(40, -40), slice(40, -40))
-    assert float((crossing - spared)[middle].max()) < 0.08  # of .4 where they cross
+    both = crossing[middle] > 0.35
+    assert both.sum() > 100
+    assert float((crossing - spared)[middle][both].mean()) < 0.1
+    alone = without_compact(ribs(0.5) + blob(*_on_a_rib(), 7, 0.2), LENGTH)[0] - without_compact(ribs(0.5), LENGTH)[0]
+    assert float(alone.max()) < 0.1  # of .2: a bump as high as another rib goes, where no other rib is
+
+
+def _on_a_rib() -> tuple[float, float]:
+    return RIBS[1] + 0.5 * (128 - SIZE / 2), 128.0
 
 
 def test_nothing_is_added_and_nothing_stays_nothing() -> None:
@@ -70,24 +78,25 @@ def test_nothing_is_added_and_nothing_stays_nothing() -> None:
     assert spared.shape == where.shape == (101, 77)
 
 
-def test_an_opening_keeps_lines_of_its_length_and_no_shorter_ones() -> None:
+def test_an_opening_keeps_rods_of_its_length_and_no_shorter_ones() -> None:
     for angle in (0.0, 0.5, 1.1, np.pi / 2):
         for length, survives in ((60, True), (20, False)):
             image = np.zeros((128, 128), np.float32)
             t = np.linspace(-length / 2, length / 2, 8 * length)
             image[np.rint(64 + t * np.sin(angle)).astype(int), np.rint(64 + t * np.cos(angle)).astype(int)] = 1
-            image = (gaussian_filter(image, 2) > 0.03).astype(np.float32)  # a rod: steps of a drawn line are no gaps
-            assert bool(opened(image, 33)[64, 64] == 1) is survives
+            rod = (gaussian_filter(image, 2) > 0.03).astype(np.float32)
+            left = float(openings(rod, 33).max(axis=0)[64, 64])
+            assert left == pytest.approx(1.0, abs=1e-6) if survives else left < 0.5
 
 
-def test_an_opening_is_that_by_its_definition() -> None:
-    """Along rows, where no rounding of directions comes in: the smallest of a run, then the largest of those."""
-    rng = np.random.default_rng(0)
-    image = np.repeat(rng.random((1, 64), dtype=np.float32), 200, axis=0)  # only runs across columns matter
-    found = opened(image, 5)
-    assert np.all(found <= image)
-    vertical = image  # a line along a column is constant: that direction alone keeps everything
-    np.testing.assert_allclose(found, vertical)
+def test_the_first_direction_runs_along_rows_and_the_middle_one_along_columns() -> None:
+    image = np.repeat(np.random.default_rng(0).random((1, 96), dtype=np.float32), 96, axis=0)
+    along = openings(image, 9)
+    np.testing.assert_allclose(along[8], image, atol=1e-6)  # constant down each column
+    rows = along[0][40]
+    means = np.convolve(np.pad(image[40], 20, mode="edge"), np.full(5, 0.2), "same")[20:-20]
+    lowest = [means[max(at - 4 + k, 0) : max(at - 4 + k, 0) + 9].min() for at in [50] for k in range(-4, 5)]
+    assert rows[50] == pytest.approx(max(lowest), abs=1e-5)  # by the definition: the largest of the runs that hold it
 
 
 def test_half_the_size_has_the_same_mean() -> None:
