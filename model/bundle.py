@@ -65,7 +65,7 @@ class FusionSpec(_Record):
 
     strength: Annotated[float, Field(gt=0, le=2)] = 1.0  # of the layer that is subtracted; losses shrink what is unsure
     highpass_px: Annotated[float, Field(ge=0)] = 0.0  # Gaussian sigma on the model grid; 0 keeps all frequencies
-    spare_px: Annotated[float, Field(ge=0, le=256)] = 0.0  # what is shorter in every direction is no rib; 0 takes all
+    spare_px: Annotated[float, Field(ge=0, le=256)] = 0.0  # what is shorter in every direction is no bone; 0 takes all
     gap_strength: Annotated[float, Field(gt=0, le=2)] | None = None  # strength between ribs, with spare_px; as on them
     edge_gain: Annotated[float, Field(ge=1)] = 1.0  # how much stronger the layer's edges may become; 1 leaves them
     guided: bool = True  # detail below the grid is taken from the radiograph, where it runs along the layer's edges

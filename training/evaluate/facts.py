@@ -63,7 +63,7 @@ def _libraries() -> list[str]:
 def _spared(fusion: FusionSpec) -> str:
     if not fusion.spare_px:
         return ""
-    return f"without what lies between ribs and is shorter than {fusion.spare_px:g} px in every direction, "
+    return f"without what is shorter than {fusion.spare_px:g} px in every direction, "
 
 
 def _strength(fusion: FusionSpec) -> str:
