@@ -29,6 +29,7 @@ PX = GRID / 512  # px here for one px of the reference grid
 TILE_PERIODS = (8, 16, 32, 64)  # model grid px: one latent, and its multiples
 FEWEST_LINES = 4  # of a period that an image must hold before its mean says anything
 BONE = 0.01  # a layer as strong as this nearby is bone area
+SPARED = 1.0  # share of what fusion takes for no bone that may be judged otherwise before and after the refiner
 OPEN = 0.015  # what no view needs to explain: noise, rounding, and detail that is finer than the views
 
 FIGURES: dict[str, str] = {  # name -> what a bound of it is beyond, in words for people
@@ -104,7 +105,10 @@ def guard_figures(
         "unexplained_change": _unexplained_change(image, change),
     }
     mean: FloatImage = np.mean(opinions.views, axis=0, dtype=np.float32)
-    figures |= _against_views(change, _expected(mean, grid_image, fusion, edged=True)[inside], views)
+    expected = _expected(mean, grid_image, fusion, edged=True)[inside]
+    all_of_it = fusion.model_copy(update={"spare_px": 0.0})
+    spared = np.abs(expected - _expected(mean, grid_image, all_of_it, edged=True)[inside]) if fusion.spare_px else None
+    figures |= _against_views(change, expected, views, spared)
     if opinions.second_seed is not None:
         other = _expected(opinions.second_seed, grid_image, fusion)[inside]
         figures["seeds_apart"] = float(np.abs(_smooth(other - views[0])).max())
@@ -165,17 +169,23 @@ def _band(image: FloatImage, finest_px: float, coarsest_px: float) -> FloatImage
     return _smooth(image, finest_px) - _smooth(image, coarsest_px)
 
 
-def _against_views(change: FloatImage, expected: FloatImage, views: Sequence[FloatImage]) -> dict[str, float]:
+def _against_views(
+    change: FloatImage, expected: FloatImage, views: Sequence[FloatImage], spared: FloatImage | None
+) -> dict[str, float]:
     """Spread of the views, and what changed beyond what is ``expected`` of their mean.
 
     A change is explained up to half of the spread of the views there, a seventh of the bone around it (the refiner
-    sharpens rims, and native resolution shows finer ones), and `OPEN`.
+    sharpens rims, and native resolution shows finer ones), what fusion ``spared`` there (of the refined layer it may
+    spare more, or less), and `OPEN`.
     """
     mean: FloatImage = np.mean(views, axis=0, dtype=np.float32)
     apart = np.max([np.abs(_smooth(view - mean)) for view in views], axis=0)
     bone_nearby = _smooth(np.abs(mean), 5)
     unexplained = np.abs(_band(change - expected, 2, 12))
-    figures = {"beyond_views": float((unexplained / (OPEN + 0.5 * apart + 0.15 * bone_nearby)).max())}
+    open_to_doubt = OPEN + 0.5 * apart + 0.15 * bone_nearby
+    if spared is not None:
+        open_to_doubt += SPARED * _smooth(spared, 5)
+    figures = {"beyond_views": float((unexplained / open_to_doubt).max())}
     outside = bone_nearby < BONE
     figures["outside_bone"] = float(np.sqrt(np.mean(change[outside] ** 2))) if outside.any() else 0.0
     if len(views) > 1:
@@ -216,7 +226,7 @@ def _tile_ratio(change: FloatImage) -> float:
             whole = steps[: len(steps) // period * period].reshape(-1, period)
             if len(whole) < FEWEST_LINES:
                 continue
-            phases = whole.mean(axis=0)
+            phases = np.median(whole, axis=0)  # a seam is at every tile; the frame of a film is at one line
             # a change that is nearly nothing has steps of rounding only
             largest = max(largest, float(phases.max() / max(float(np.median(phases)), 1e-4)))
     return largest
