@@ -29,7 +29,7 @@ PX = GRID / 512  # px here for one px of the reference grid
 TILE_PERIODS = (8, 16, 32, 64)  # model grid px: one latent, and its multiples
 FEWEST_LINES = 4  # of a period that an image must hold before its mean says anything
 BONE = 0.01  # a layer as strong as this nearby is bone area
-SPARED = 1.0  # share of what fusion takes for no bone that may be judged otherwise before and after the refiner
+SPARED = 2.0  # times what fusion takes for no bone: before and after the refiner it may judge otherwise
 OPEN = 0.015  # what no view needs to explain: noise, rounding, and detail that is finer than the views
 
 FIGURES: dict[str, str] = {  # name -> what a bound of it is beyond, in words for people
@@ -175,8 +175,8 @@ def _against_views(
     """Spread of the views, and what changed beyond what is ``expected`` of their mean.
 
     A change is explained up to half of the spread of the views there, a seventh of the bone around it (the refiner
-    sharpens rims, and native resolution shows finer ones), what fusion ``spared`` there (of the refined layer it may
-    spare more, or less), and `OPEN`.
+    sharpens rims, and native resolution shows finer ones), twice what fusion ``spared`` there (of the refined layer it
+    may spare more, or less), and `OPEN`.
     """
     mean: FloatImage = np.mean(views, axis=0, dtype=np.float32)
     apart = np.max([np.abs(_smooth(view - mean)) for view in views], axis=0)

@@ -153,3 +153,24 @@ def test_real_radiographs_pass_and_their_corrupted_results_do_not(shared_data: P
     # of thirty; two of these six vessels have peaks of 5 % of the range, which no bound can tell from a rib's rim
     assert len(missed) <= 2
     assert set(missed) <= {"erased vessel"}
+
+
+def test_what_fusion_takes_for_no_bone_may_be_judged_otherwise() -> None:
+    """A bump in every view, left in the companion: with `spare_px` that is what fusion does, without it a fault."""
+    source, grid_image, result, opinions = good()
+    y, x = np.mgrid[:GRID, :GRID]
+    bump = np.float32(0.15) * np.exp(-((y - 262) ** 2 + (x - 150) ** 2) / 2 / 6.0**2).astype(np.float32)
+    seen = Opinions([layer + bump for layer in opinions.views])
+    spares, takes_all = (
+        guard_figures(source, result, grid_image, seen, FUSION.model_copy(update={"spare_px": px})) for px in (64, 0)
+    )
+    bound = GuardSettings().bounds()["beyond_views"]
+    assert spares["beyond_views"] < bound < takes_all["beyond_views"]
+
+
+def test_one_line_is_no_seam() -> None:
+    """The edge of a collimator: a step at one line; seams are at every tile."""
+    _, _, result, _ = good()
+    bounds, line = GuardSettings().bounds(), result.copy()
+    line[300, :] += np.float32(0.2)
+    assert figures_of(line)["tile_ratio"] < bounds["tile_ratio"]
