@@ -204,12 +204,12 @@ class GuardSettings(_Table):
     second_seed: bool = False
     largest_change: Bound = 0.5
     outside_bone: Bound = 0.01
-    beyond_views: Bound = 1.0
+    beyond_views: Bound = 1.15
     views_apart: Bound = 0.12
     seeds_apart: Bound = 0.12
-    unexplained_change: Bound = 0.035
+    unexplained_change: Bound = 0.045
     low_frequency_shift: Bound = 0.06
-    displacement_px: Bound = 0.2
+    displacement_px: Bound = 0.3
     tile_ratio: Bound = 3.2
     clipped_share: Bound = 0.05
 
