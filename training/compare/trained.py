@@ -135,17 +135,34 @@ def train_system(task: Task) -> Trained | None:
 
 def _claim(task: Task) -> None:
     """Note what a system is trained with, before it begins: nobody goes on with, or reports, another training."""
-    if task.name == "ours":
-        used = task.preset.model_dump(mode="json", exclude={"control", "control_training"}) | {"shares": SHARES}
-    elif task.name == "control":
-        used = task.preset.model_dump(mode="json", include={"grid", "control", "control_training", "fusion"})
-    else:
-        used = settings(task.name, task.scale).model_dump(mode="json") | {"scale": task.scale}
+    used, chosen = (_settings_of(task, exclude_defaults=only) for only in (False, True))
     path = task.folder / CLAIM
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != used:
-        raise CheckpointError(f"{task.folder} was trained at another scale or with another preset: take another folder")
+    if path.is_file():
+        before = _leaves(json.loads(path.read_text(encoding="utf-8")))
+        # a setting that came later is the same where it has its default
+        if not (before <= _leaves(used) and _leaves(chosen) <= before):
+            raise CheckpointError(
+                f"{task.folder} was trained at another scale or with another preset: take another folder"
+            )
+        return
     task.folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(used, indent=1), encoding="utf-8")
+
+
+def _settings_of(task: Task, *, exclude_defaults: bool) -> dict[str, Any]:
+    kind: dict[str, Any] = {"mode": "json", "exclude_defaults": exclude_defaults}
+    if task.name == "ours":
+        return task.preset.model_dump(exclude={"control", "control_training"}, **kind) | {"shares": SHARES}
+    if task.name == "control":
+        return task.preset.model_dump(include={"grid", "control", "control_training", "fusion"}, **kind)
+    return settings(task.name, task.scale).model_dump(**kind) | {"scale": task.scale}
+
+
+def _leaves(value: Any, path: str = "") -> set[tuple[str, str]]:
+    """Every value of nested settings with the way to it."""
+    if isinstance(value, Mapping):
+        return {leaf for key, each in value.items() for leaf in _leaves(each, f"{path}/{key}")}
+    return {(path, json.dumps(value))}
 
 
 def _outcomes(task: Task) -> Sequence[Outcome]:

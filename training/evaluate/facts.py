@@ -11,6 +11,7 @@ __all__ = ["RESEARCH_USE", "facts", "model_facts"]
 
 RESEARCH_USE = "Research use only: no medical device, and no reader has judged what is shown here."
 LIBRARIES = ("numpy", "scipy", "onnxruntime", "onnxruntime-gpu", "torch")
+LOOKED_AT = "looked at only"  # of pairs that chose a checkpoint or the fusion, and were not trained on
 
 
 def facts(bundle: Bundle, device: str, command: str, data: dict[str, str]) -> dict[str, str]:
@@ -38,6 +39,7 @@ def model_facts(bundle: Bundle) -> dict[str, str]:
     shape = f"high-passed at {fusion.highpass_px:g} px of the grid" if fusion.highpass_px else "whole"
     trained = spec.training.get("diffusion", {}).get("provenance", {}).get("data", {})
     seen = trained.get("real_pairs") if isinstance(trained, dict) else None
+    seen = None if seen == LOOKED_AT else seen
     steps = f"{spec.steps} step{'s' if spec.steps > 1 else ''}"
     refined = ", refined" if spec.network.refiner else ""
     return {

@@ -101,6 +101,21 @@ def test_another_plan_in_the_same_folder_is_refused(
     assert "with another preset" in capsys.readouterr().err
 
 
+def test_a_setting_that_came_later_makes_no_other_preset(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_command(tmp_path, pairs, "--only", "control")) == 0
+    path = tmp_path / "systems" / "control" / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["control_training"]["accumulate"]  # as if that training had been before there was such a setting
+    path.write_text(json.dumps(settings))
+    assert main(_command(tmp_path, pairs, "--only", "control")) == 0
+    settings["control_training"]["batch"] = 77
+    path.write_text(json.dumps(settings))
+    assert main(_command(tmp_path, pairs, "--only", "control")) == 2
+    assert "with another preset" in capsys.readouterr().err
+
+
 def test_a_training_is_taken_over(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(_command(tmp_path / "one", pairs, "--only", "control,gusarev")) == 0
     trained = tmp_path / "one" / "systems"

@@ -12,3 +12,6 @@ def test_a_bundle_that_was_trained_on_real_pairs_says_so_and_another_does_not(tm
     data = {"diffusion": {"provenance": {"data": {"real_pairs": "7, in the last 100 steps"}}}}
     tuned = bundle.model_copy(update={"spec": bundle.spec.model_copy(update={"training": data})})
     assert model_facts(tuned)["real pairs in its training"] == "7, in the last 100 steps"
+    data = {"diffusion": {"provenance": {"data": {"real_pairs": "looked at only"}}}}
+    looked = bundle.model_copy(update={"spec": bundle.spec.model_copy(update={"training": data})})
+    assert "real pairs in its training" not in model_facts(looked)
