@@ -204,7 +204,7 @@ class GuardSettings(_Table):
     second_seed: bool = False
     largest_change: Bound = 0.5
     outside_bone: Bound = 0.01
-    beyond_views: Bound = 1.05
+    beyond_views: Bound = 1.0
     views_apart: Bound = 0.12
     seeds_apart: Bound = 0.12
     unexplained_change: Bound = 0.045
