@@ -1,8 +1,9 @@
 """The refiner: the bone layer that two decodes differ by, and the radiograph itself -> the same layer with its edges.
 
 An autoencoder of r=8 cannot carry the rim of a rib, whoever samples its latents. The radiograph shows that rim; what it
-does not show is which edges belong to bone, and that is what the sampled layer says. The refiner sees little around
-each pixel (some 60 px), so it can move and sharpen what was sampled but not decide anew what is bone.
+does not show is which edges belong to bone, and that is what the sampled layer says. With two levels the refiner sees
+some 60 px around each pixel: it can move and sharpen what was sampled, but not decide anew what is bone. With five it
+sees the whole radiograph, and can finish a rib of which the sample holds a part.
 """
 
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ class RefinerConfig:
     patch : rows and columns that one position of the finest level stands for.
     channels : width of each level, finest first; each doubles or keeps the one before it.
     blocks : residual blocks of each level; those above the coarsest come again on the way up.
+    normed : the first level whose blocks are normalised; None for none.
     """
 
     patch: int = 2
     channels: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 2)
+    normed: int | None = None
 
     @property
     def multiple(self) -> int:
@@ -47,17 +50,16 @@ class Refiner(nn.Module):
         widths, pixels = config.channels, config.patch**2
         self.unshuffle = nn.PixelUnshuffle(config.patch)
         self.stem = conv(2 * pixels, widths[0])
-        self.down = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
-            for width, blocks in zip(widths, config.blocks, strict=True)
-        )
+        self.down = nn.ModuleList(self._blocks(level) for level in range(len(widths)))
         self.shrink = nn.ModuleList(Downsample(fine, coarse) for fine, coarse in pairwise(widths))
         self.grow = nn.ModuleList(Upsample(coarse, fine) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
-            for width, blocks in zip(widths[:-1], config.blocks[:-1], strict=True)
-        )
+        self.up = nn.ModuleList(self._blocks(level) for level in range(len(widths) - 1))
         self.out = zero_conv(widths[0], pixels)
+
+    def _blocks(self, level: int) -> nn.Sequential:
+        width, normed = self.config.channels[level], self.config.normed
+        sure = normed is not None and level >= normed
+        return nn.Sequential(*(ResidualBlock(width, normed=sure) for _ in range(self.config.blocks[level])))
 
     def forward(self, image: Tensor, layer: Tensor) -> Tensor:
         """Sharpen one layer.

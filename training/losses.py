@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["gradient_difference", "ms_ssim", "weighed"]
+__all__ = ["gradient_difference", "ms_ssim", "relative_energy", "weighed"]
+
+FAINTEST = 0.03  # rms of a layer in [-1, 1] below which its errors count no more than those of this one
 
 # Wang et al. (2003): exponents of the five scales; fewer scales take the first ones, renormalised.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -75,3 +77,23 @@ def gradient_difference(a: Tensor, b: Tensor, mark: Tensor | None = None, extra:
     below, beside = (None, None) if mark is None else (mark[..., 1:, :], mark[..., 1:])
     columns, rows = error.diff(dim=-1).abs(), error.diff(dim=-2).abs()
     return weighed(columns, beside, extra) + weighed(rows, below, extra)
+
+
+def relative_energy(layer: Tensor, wanted: Tensor, mark: Tensor | None = None, extra: float = 0.0) -> Tensor:
+    """Energy of what is wrong with each layer over that of the true one, mean over the batch; 1 - BSR where it is fair.
+
+    Squared, and so smooth at 0: the mean absolute error holds a network that starts as an identity there, because most
+    pixels of a layer are right from the first. Relative, because a few loud radiographs would be all of a plain mean.
+
+    Parameters
+    ----------
+    layer, wanted : (B, 1, H, W) in units of [-1, 1].
+    mark, extra : as of `weighed`.
+    """
+    error = (layer - wanted).pow(2)
+    if mark is not None and extra:
+        weight = 1 + extra * mark
+        wrong = (error * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+    else:
+        wrong = error.mean(dim=(1, 2, 3))
+    return (wrong / (wanted.pow(2).mean(dim=(1, 2, 3)) + FAINTEST**2)).mean()

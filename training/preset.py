@@ -119,8 +119,11 @@ class RefinerTraining(Optimisation):
     framings: Count = 600  # at most; each gives many crops, and sampling one costs as much as a step
     l1: Weight = 1.0  # error of the bone layer
     gradient: Weight = 1.0  # error of its edges
+    energy: Weight = 0.0  # squared error of the layer over the energy of the true one
+    edge_energy: Weight = 0.0  # the same of its edges
     perceptual: Weight = 0.0  # distance of what is left of the radiograph to the truth; needs its published weights
-    shadow_weight: Weight = 0.0  # how much more the first two count where a shadow lies that is no bone
+    perceptual_crop: Annotated[int, Field(ge=32)] | None = None  # side of the window it is taken in; None: the crop
+    shadow_weight: Weight = 0.0  # how much more l1, gradient and energy count where a shadow lies that is no bone
 
 
 class Preset(BaseModel):

@@ -70,6 +70,45 @@ def test_the_perceptual_part_is_nothing_for_the_true_layer_and_something_for_an_
     assert parts[1] > 0.01
 
 
+def test_the_perceptual_part_is_taken_in_its_window_alone(preset: Preset) -> None:
+    assert preset.refiner is not None
+    rng = torch.Generator().manual_seed(0)
+    cxr = torch.rand(1, 1, 64, 64, generator=rng) * 2 - 1
+    layer = torch.zeros_like(cxr)
+    layer[..., :20, :] = 0.5
+    batch, network, distance = (
+        CoarseBatch(cxr, layer, torch.zeros_like(layer)),
+        Refiner(preset.refiner),
+        load_perceptual(),
+    )
+    above, below = (
+        refinement_loss(network, batch, preset.refiner_training, distance, (rows, slice(32, 64)))[1]["perceptual"]
+        for rows in (slice(0, 32), slice(32, 64))
+    )
+    assert above > 0.01
+    assert below < 1e-4
+
+
+def test_the_energy_is_that_of_the_error_over_that_of_the_layer(preset: Preset) -> None:
+    assert preset.refiner is not None
+    layer = torch.zeros(1, 1, 32, 32)
+    layer[..., ::2, :] = 0.4
+    batch = CoarseBatch(torch.zeros_like(layer), layer, 0.5 * layer)
+    _, parts = refinement_loss(Refiner(preset.refiner), batch, preset.refiner_training)
+    floor = 0.03**2 / 0.08  # of the mean square of the layer
+    assert parts["energy"] == pytest.approx(0.25 / (1 + floor), rel=1e-4)
+    assert parts["identity_energy"] == parts["energy"]
+    assert parts["edge_energy"] == pytest.approx(0.25 / (1 + floor), rel=0.05)  # stripes
+    marked = replace(batch, mark=(torch.arange(32) < 8)[:, None].float().expand_as(layer))
+    doubled = preset.refiner_training.model_copy(update={"shadow_weight": 7.0})
+    wrong = replace(marked, coarse=batch.coarse + 0.4 * marked.mark)  # type: ignore[operator]
+    ratio = [
+        refinement_loss(Refiner(preset.refiner), wrong, each)[1]["energy"]
+        for each in (preset.refiner_training, doubled)
+    ]
+    assert ratio[1] > 1.8 * ratio[0]
+
+
 def test_the_layers_are_sampled_once_from_every_framing(trained: Path, copied: Path, pairs: PairShards) -> None:
     shards = CoarseShards(trained / "coarse")
     assert len(shards) == AMOUNTS.latents
@@ -124,6 +163,8 @@ def test_a_few_steps_lower_the_loss_of_a_fixed_batch(preset: Preset, trained: Pa
 
 
 def test_a_refiner_resumes_bit_for_bit(preset: Preset, trained: Path, tmp_path: Path) -> None:
+    windowed = preset.refiner_training.model_copy(update={"perceptual": 0.3, "perceptual_crop": 32, "crop": 64})
+    preset = preset.model_copy(update={"refiner_training": windowed})
     data = RefinerData(CoarseShards(trained / "coarse"))
     train_refiner(preset, data, Run(tmp_path / "whole", 5, seed=1, quiet=True), {})
     first = train_refiner(preset, data, Run(tmp_path / "cut", 5, max_minutes=0.0, seed=1, quiet=True), {})
