@@ -18,7 +18,7 @@ from model.autoencoder import Autoencoder
 from model.denoiser import Denoiser
 from pacs_node.imaging.views import View, mean_layer
 from training.checkpoint import META, CheckpointError, load_autoencoder, load_denoiser, read_meta
-from training.latents import marked_twins, random_twins, write_array
+from training.latents import random_twins, shadowed_twins, write_array
 from training.sources import PairSource
 from training.validate import Sampling, bone_layers
 
@@ -37,17 +37,20 @@ class CoarseBatch:
     cxr : radiographs in [-1, 1].
     layer, coarse : true and sampled bone layers, radiograph minus soft tissue, in the same units.
     mark : in [0, 1], where `random_shadows` put what is no bone; None where none were drawn so.
+    plain, plain_coarse : radiograph and sampled layer without those shadows; None where they were not kept.
     """
 
     cxr: Tensor
     layer: Tensor
     coarse: Tensor
     mark: Tensor | None = None
+    plain: Tensor | None = None
+    plain_coarse: Tensor | None = None
 
     def to(self, device: torch.device) -> "CoarseBatch":
         """The same on ``device``."""
-        mark = None if self.mark is None else self.mark.to(device)
-        return CoarseBatch(self.cxr.to(device), self.layer.to(device), self.coarse.to(device), mark)
+        more = (None if each is None else each.to(device) for each in (self.mark, self.plain, self.plain_coarse))
+        return CoarseBatch(self.cxr.to(device), self.layer.to(device), self.coarse.to(device), *more)
 
 
 def denoiser_folder(run: Path) -> Path:
@@ -108,12 +111,20 @@ class Sampler:
 
 
 def form_coarse(  # noqa: PLR0913 (from what, where to, how many, how large, and of which kind)
-    sampler: Sampler, pairs: PairSource, folder: Path, *, count: int, grid: int, shadows: bool = False
+    sampler: Sampler,
+    pairs: PairSource,
+    folder: Path,
+    *,
+    count: int,
+    grid: int,
+    shadows: bool = False,
+    plain: bool = False,
 ) -> int:
     """Sample the bone layers of ``count`` random framings into shards of 50; shards that are there are kept.
 
     Each shard is (N, 3, grid, grid) float16: radiograph, true layer, sampled layer, see `CoarseBatch`; with a fourth
-    plane, the mark, where ``shadows`` puts `random_shadows` in the place of `random_nodules`.
+    plane, the mark, where ``shadows`` puts `random_shadows` in the place of `random_nodules`; with two more, radiograph
+    and sampled layer without the shadows, where ``plain`` asks for them.
 
     Returns
     -------
@@ -128,17 +139,31 @@ def form_coarse(  # noqa: PLR0913 (from what, where to, how many, how large, and
         for number, size in missing.items():
             rng, items = np.random.default_rng([number, 0xC0A5]), []
             for _ in range(size):
-                twins, mark = marked_twins(pairs, grid, rng) if shadows else (random_twins(pairs, grid, rng), None)
-                items.append(_planes(sampler, twins, mark, int(rng.integers(2**63))))
+                items.append(_planes(sampler, *_drawn(pairs, grid, rng, shadows, plain), int(rng.integers(2**63))))
                 bar.advance(task)
             write_array(folder / f"{number:04d}.npy", np.stack(items))
     return formed
 
 
-def _planes(sampler: Sampler, twins: Tensor, mark: Tensor | None, seed: int) -> NDArray[np.float16]:
+Drawn = tuple[Tensor, Tensor | None, Tensor | None]  # twins, mark, radiograph without shadows
+
+
+def _drawn(pairs: PairSource, grid: int, rng: np.random.Generator, shadows: bool, plain: bool) -> Drawn:
+    if not shadows:
+        return random_twins(pairs, grid, rng), None, None
+    without, twins, mark = shadowed_twins(pairs, grid, rng)
+    return twins, mark, without[0] if plain else None
+
+
+def _planes(
+    sampler: Sampler, twins: Tensor, mark: Tensor | None, plain: Tensor | None, seed: int
+) -> NDArray[np.float16]:
     cxr, soft = twins
-    coarse = sampler.layers(cxr[None, None], seed)[0, 0]
-    planes = [cxr, cxr - soft, coarse] if mark is None else [cxr, cxr - soft, coarse, mark]
+    planes = [cxr, cxr - soft, sampler.layers(cxr[None, None], seed)[0, 0]]
+    if mark is not None:
+        planes.append(mark)
+    if plain is not None:  # of the same noise: what differs comes from the shadows
+        planes += [plain, sampler.layers(plain[None, None], seed)[0, 0]]
     return torch.stack(planes).numpy().astype(np.float16)
 
 
@@ -156,6 +181,9 @@ class CoarseShards:
         if not self.shards:
             raise FileNotFoundError(f"no shard of sampled layers in {folder}")
         self.places = [(shard, row) for shard, rows in enumerate(self.shards) for row in range(len(rows))]
+        planes = np.array([self.shards[shard].shape[1] for shard, _ in self.places])
+        alike = {count: np.flatnonzero(planes == count) for count in set(planes.tolist())}
+        self.kinds = [alike[count] for count in planes.tolist()]  # of each framing, those with as many planes
 
     def __len__(self) -> int:
         return len(self.places)
@@ -163,16 +191,19 @@ class CoarseShards:
     def batch(self, size: int, crop: int, rng: np.random.Generator) -> CoarseBatch:
         """``size`` different framings at random (the same one twice only where there are fewer), cropped and mirrored.
 
+        All of a batch hold the same planes, those of a framing that is drawn first.
+
         Parameters
         ----------
         crop : rows and columns; the whole framing where it has no more.
         """
-        chosen = rng.choice(len(self), size, replace=len(self) < size)
+        alike = self.kinds[int(rng.integers(len(self)))]
+        chosen = rng.choice(alike, size, replace=len(alike) < size)
         crops = np.stack([self._crop(*self.places[int(index)], crop, rng) for index in chosen])
         return CoarseBatch(*torch.from_numpy(crops.astype(np.float32)).unbind(dim=1))
 
     def _crop(self, shard: int, row: int, crop: int, rng: np.random.Generator) -> NDArray[np.float16]:
-        """(3 or 4, 1, crop, crop)."""
+        """(3, 4 or 6, 1, crop, crop)."""
         whole = self.shards[shard][row]
         top, left = (int(rng.integers(max(side - crop, 0) + 1)) for side in whole.shape[-2:])
         part: NDArray[np.float16] = whole[:, None, top : top + crop, left : left + crop]

@@ -19,7 +19,15 @@ from training.augment import random_frame, random_nodules, random_strength, rand
 from training.shadows import random_shadows
 from training.sources import PairSource
 
-__all__ = ["LatentBatch", "LatentShards", "form_latents", "marked_twins", "random_twins", "write_array"]
+__all__ = [
+    "LatentBatch",
+    "LatentShards",
+    "form_latents",
+    "marked_twins",
+    "random_twins",
+    "shadowed_twins",
+    "write_array",
+]
 
 ZOOM = (0.85, 1.4)
 LARGEST_GRAIN = 0.03  # standard deviation of noise added to both twins, in units of [-1, 1]
@@ -52,13 +60,21 @@ class LatentBatch:
 def random_twins(pairs: PairSource, grid: int, rng: np.random.Generator) -> Tensor:
     """One pair, randomly framed, toned and grained: (2, grid, grid) in [-1, 1], the radiograph first."""
     twins = random_tone(random_nodules(_framed(pairs, grid, rng), rng), rng)
-    return _grained(twins, rng)
+    return (twins + _grain(grid, rng)).clamp(-1, 1)
 
 
 def marked_twins(pairs: PairSource, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """The same with `random_shadows` in both twins, and their mark (grid, grid) in [0, 1]."""
-    twins, mark = random_shadows(random_tone(_framed(pairs, grid, rng), rng), rng)
-    return _grained(twins, rng), mark
+    _, twins, mark = shadowed_twins(pairs, grid, rng)
+    return twins, mark
+
+
+def shadowed_twins(pairs: PairSource, grid: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One pair without and with `random_shadows`, in one frame, tone and grain, and the mark of the shadows."""
+    plain = random_tone(_framed(pairs, grid, rng), rng)
+    twins, mark = random_shadows(plain, rng)
+    grain = _grain(grid, rng)
+    return (plain + grain).clamp(-1, 1), (twins + grain).clamp(-1, 1), mark
 
 
 def _framed(pairs: PairSource, grid: int, rng: np.random.Generator) -> Tensor:
@@ -66,9 +82,10 @@ def _framed(pairs: PairSource, grid: int, rng: np.random.Generator) -> Tensor:
     return random_frame(torch.stack([random_strength(cxr, soft, rng), soft]), grid, rng, ZOOM)
 
 
-def _grained(twins: Tensor, rng: np.random.Generator) -> Tensor:
-    grain = torch.from_numpy(rng.standard_normal((1, *twins.shape[-2:]), dtype=np.float32))
-    return (twins + rng.uniform(0, LARGEST_GRAIN) * grain).clamp(-1, 1)
+def _grain(grid: int, rng: np.random.Generator) -> Tensor:
+    """(1, grid, grid), the same for both twins."""
+    grain = torch.from_numpy(rng.standard_normal((1, grid, grid), dtype=np.float32))
+    return rng.uniform(0, LARGEST_GRAIN) * grain
 
 
 @torch.no_grad()

@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["gradient_difference", "ms_ssim", "relative_energy", "weighed"]
+__all__ = ["gradient_difference", "ms_ssim", "relative_energy", "shadow_energy", "weighed"]
 
 FAINTEST = 0.03  # rms of a layer in [-1, 1] below which its errors count no more than those of this one
+NEAR = 15  # px across which a shadow's height is looked for: what it changes lies in it or close to it
+MARKED = 20.0  # how much more a change in the middle of a shadow counts than one elsewhere
 
 # Wang et al. (2003): exponents of the five scales; fewer scales take the first ones, renormalised.
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -97,3 +99,19 @@ def relative_energy(layer: Tensor, wanted: Tensor, mark: Tensor | None = None, e
     else:
         wrong = error.mean(dim=(1, 2, 3))
     return (wrong / (wanted.pow(2).mean(dim=(1, 2, 3)) + FAINTEST**2)).mean()
+
+
+def shadow_energy(change: Tensor, shadow: Tensor, mark: Tensor) -> Tensor:
+    """Energy of what shadows changed in a layer over their own, most of it counted where they lie.
+
+    A shadow is no bone: the layer of a radiograph with it is to be that without it, whatever the truth is. So this can
+    be asked of radiographs that have no twin.
+
+    Parameters
+    ----------
+    change : (B, 1, H, W) layer with shadows minus layer without.
+    shadow : (B, 1, H, W) the same difference of the radiographs.
+    mark : (B, 1, H, W) in [0, 1], as of `weighed`.
+    """
+    near = functional.max_pool2d(shadow.abs(), NEAR, stride=1, padding=NEAR // 2)
+    return weighed(change.pow(2) / (near.pow(2) + FAINTEST**2), mark, MARKED)

@@ -121,6 +121,7 @@ class RefinerTraining(Optimisation):
     gradient: Weight = 1.0  # error of its edges
     energy: Weight = 0.0  # squared error of the layer over the energy of the true one
     edge_energy: Weight = 0.0  # the same of its edges
+    steady: Weight = 0.0  # energy of what shadows that are no bone change in the layer, over their own
     perceptual: Weight = 0.0  # distance of what is left of the radiograph to the truth; needs its published weights
     perceptual_crop: Annotated[int, Field(ge=32)] | None = None  # side of the window it is taken in; None: the crop
     shadow_weight: Weight = 0.0  # how much more l1, gradient and energy count where a shadow lies that is no bone
@@ -178,6 +179,8 @@ class Preset(BaseModel):
             return self
         if len(self.refiner.channels) != len(self.refiner.blocks):
             raise ValueError("the refiner needs as many numbers of blocks as it has levels")
+        if self.refiner_training.steady and not self.shadows:
+            raise ValueError("refiner_training.steady is about shadows: set shadows = true, or leave steady out")
         multiple, crop = self.refiner.multiple, self.refiner_training.crop
         if self.grid % multiple or crop % multiple:
             raise ValueError(f"grid {self.grid} and the refiner's crop {crop} have to be multiples of {multiple}")

@@ -12,7 +12,7 @@ from torch.nn import functional
 from model.refiner import Refiner, RefinerConfig
 from training.coarse import CoarseBatch, CoarseShards
 from training.loop import Outcome, Run, Stage, run_stage
-from training.losses import gradient_difference, relative_energy, weighed
+from training.losses import gradient_difference, relative_energy, shadow_energy, weighed
 from training.parallel import choose_device
 from training.perceptual import PerceptualDistance, load_perceptual
 from training.preset import Preset, PresetError, RefinerTraining
@@ -78,6 +78,10 @@ def refinement_loss(
     parts = {"l1": weighed((layer - wanted).abs(), *weight), "gradient": gradient_difference(layer, wanted, *weight)}
     parts["energy"] = relative_energy(layer, wanted, *weight)
     parts["edge_energy"] = relative_energy(_differences(layer), _differences(wanted))
+    if training.steady and batch.plain is not None and batch.mark is not None:
+        with torch.no_grad(), torch.autocast(batch.cxr.device.type, dtype=torch.bfloat16, enabled=training.bfloat16):
+            without = model(batch.plain, batch.plain_coarse)
+        parts["steady"] = shadow_energy(layer - without.float(), batch.cxr - batch.plain, batch.mark)
     if perceptual is not None:
         shown, meant = ((batch.cxr - bone)[..., *window].clamp(-1, 1) for bone in (layer, wanted))
         parts["perceptual"] = perceptual(shown, meant).mean()

@@ -288,7 +288,8 @@ def _refiner(plan: _Plan, data: Gathered, run: Run) -> Outcome:
     def form() -> Gathered:
         claim(folder, sampler.named(), data.identity or SIMULATED)
         count = min(plan.amounts.latents, training.framings)
-        made: dict[str, Any] = {"count": count, "grid": preset.grid, "shadows": preset.shadows}
+        kind = {"shadows": preset.shadows, "plain": preset.shadows and training.steady > 0}
+        made: dict[str, Any] = {"count": count, "grid": preset.grid, **kind}
         log.info("sampled %d framings", form_coarse(sampler, data.pairs, folder, **made))
         return data
 

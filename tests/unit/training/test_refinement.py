@@ -150,6 +150,44 @@ def test_the_mark_of_shadows_comes_with_the_framing_and_weighs(
     assert losses[1] > losses[0]
 
 
+def test_a_shadow_that_the_sample_took_for_bone_is_told_without_a_true_layer(
+    preset: Preset, trained: Path, pairs: PairShards, tmp_path: Path
+) -> None:
+    sampler = Sampler.of(trained, sampling_of(preset), torch.device("cpu"))
+    form_coarse(sampler, pairs, tmp_path, count=3, grid=64, shadows=True, plain=True)
+    batch = CoarseShards(tmp_path).batch(3, 64, np.random.default_rng(0))
+    assert batch.plain is not None
+    assert batch.plain_coarse is not None
+    assert batch.mark is not None
+    assert preset.refiner is not None
+    shadows = batch.cxr - batch.plain
+    marked = [float(shadows[where].abs().mean()) for where in (batch.mark > 0.3, batch.mark == 0)]
+    assert marked[0] > 0.02
+    assert marked[1] < 0.1 * marked[0]
+    chosen, untrained = preset.refiner_training.model_copy(update={"steady": 1.0}), Refiner(preset.refiner)
+    taken = [
+        refinement_loss(untrained, replace(batch, coarse=batch.plain_coarse + share * shadows), chosen)[1]["steady"]
+        for share in (0.0, 0.1, 0.2)
+    ]
+    assert taken[0] == 0
+    assert taken[2] == pytest.approx(4 * taken[1], rel=1e-3)  # an energy
+    assert 0.0001 < taken[1] < 0.01  # of a tenth of a shadow, less where it fades
+
+
+def test_framings_of_other_planes_do_not_meet_in_one_batch(tmp_path: Path) -> None:
+    for number, planes in enumerate((3, 6)):
+        np.save(tmp_path / f"{number:04d}.npy", np.full((4, planes, 8, 8), planes, np.float16))
+    shards, rng = CoarseShards(tmp_path), np.random.default_rng(0)
+    batches = [shards.batch(4, 8, rng) for _ in range(20)]
+    assert {float(batch.cxr.max()) for batch in batches} == {3.0, 6.0}
+    assert all((batch.plain is None) == (float(batch.cxr.min()) == 3.0) for batch in batches)
+
+
+def test_steadiness_asks_for_shadows(preset: Preset) -> None:
+    with pytest.raises(ValueError, match="set shadows = true"):
+        Preset.model_validate(preset.model_dump() | {"shadows": False, "refiner_training": {"steady": 1.0}})
+
+
 def test_a_few_steps_lower_the_loss_of_a_fixed_batch(preset: Preset, trained: Path, tmp_path: Path) -> None:
     shards = CoarseShards(trained / "coarse")
     fixed = shards.batch(3, 64, np.random.default_rng(5))
