@@ -53,16 +53,19 @@ def resize_channels(x: Tensor, outputs: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """``x + conv(silu(conv(silu(x))))``; no normalisation, so that far parts of an image do not move each other."""
+    """``x + conv(silu(conv(silu(x))))``; normalised only where asked for: without, far parts do not move each other."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, normed: bool = False) -> None:
         super().__init__()
+        self.norm_in = group_norm(channels) if normed else nn.Identity()
         self.first = conv(channels, channels)
+        self.norm_out = group_norm(channels) if normed else nn.Identity()
         self.second = zero_conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        out: Tensor = x + self.second(functional.silu(self.first(functional.silu(x))))
+        h = self.first(functional.silu(self.norm_in(x)))
+        out: Tensor = x + self.second(functional.silu(self.norm_out(h)))
         return out
 
 
@@ -97,6 +100,15 @@ class Upsample(nn.Module):
         """(B, inputs, H, W) -> (B, outputs, 2 * H, 2 * W)."""
         shortcut = resize_channels(x, self.outputs * 4)
         return functional.pixel_shuffle(self.conv(x) + shortcut, 2)
+
+    def silence(self) -> None:
+        """Let the convolution take away what the shortcut gives: the output is 0 until training changes it."""
+        inputs, outputs = self.conv.in_channels, self.conv.out_channels
+        with torch.no_grad():
+            self.conv.weight.zero_()
+            self.conv.weight[:, :, 1, 1] = -resize_channels(torch.eye(inputs)[..., None, None], outputs)[..., 0, 0].T
+            if self.conv.bias is not None:
+                self.conv.bias.zero_()
 
 
 class TimeEmbedding(nn.Module):

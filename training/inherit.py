@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
+from model.refiner import Refiner
 from training.checkpoint import META, WEIGHTS, CheckpointError, read_meta
 
 __all__ = ["bring_stage", "start_weights"]
+
+Weights = dict[str, Tensor]
 
 
 def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
@@ -16,7 +19,8 @@ def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
 
     Parameters
     ----------
-    model : of the same sizes; changed in place.
+    model : of the same sizes; changed in place. A refiner may have more levels than the earlier one, and starts by
+        computing what that did.
     earlier : folder of the run, with `STAGE/last/` in it.
 
     Returns
@@ -31,10 +35,27 @@ def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
     folder = earlier / stage / "last"
     meta = read_meta(folder)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError) as error:
+        weights = load_file(folder / WEIGHTS)
+        if isinstance(model, Refiner):
+            weights = _grown(model, weights, tuple(meta["config"]["channels"]), tuple(meta["config"]["blocks"]))
+        model.load_state_dict(weights)
+    except (OSError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{folder} is of another network: name the preset that it was trained with") from error
     return f"{stage}, {meta.get('step', '?')} steps"
+
+
+def _grown(model: Refiner, weights: Weights, channels: tuple[int, ...], blocks: tuple[int, ...]) -> Weights:
+    """The weights of a refiner of ``channels`` and ``blocks``, with those of ``model`` for its further, coarser levels.
+
+    The way up from those levels is silenced, so that they add nothing at first.
+    """
+    known = len(channels)
+    further = known < len(model.config.channels)
+    if not further or model.config.channels[:known] != channels or model.config.blocks[:known] != blocks:
+        return weights
+    model.grow[known - 1].silence()  # type: ignore[operator]
+    own: Weights = model.state_dict()
+    return own | weights
 
 
 def bring_stage(folder: Path, earlier: Path, stage: str) -> None:
