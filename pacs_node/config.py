@@ -209,7 +209,7 @@ class GuardSettings(_Table):
     seeds_apart: Bound = 0.12
     unexplained_change: Bound = 0.045
     low_frequency_shift: Bound = 0.06
-    displacement_px: Bound = 0.3
+    displacement_px: Bound = 0.4
     tile_ratio: Bound = 3.2
     clipped_share: Bound = 0.05
 
