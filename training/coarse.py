@@ -25,6 +25,7 @@ from training.validate import Sampling, bone_layers
 __all__ = ["CoarseBatch", "CoarseShards", "Sampler", "denoiser_folder", "form_coarse"]
 
 SHARD = 50
+PLANES_WITH_PLAIN = 6
 SHOWN = (View(), View(moved=True))  # two of the ways in which the service shows an image
 
 
@@ -187,6 +188,11 @@ class CoarseShards:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def have_plain(self) -> bool:
+        """Whether some framings are there without their shadows, too."""
+        return any(shard.shape[1] == PLANES_WITH_PLAIN for shard in self.shards)
 
     def batch(self, size: int, crop: int, rng: np.random.Generator) -> CoarseBatch:
         """``size`` different framings at random (the same one twice only where there are fewer), cropped and mirrored.

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.refiner import Refiner, RefinerConfig
 from training.coarse import CoarseBatch, CoarseShards
@@ -86,10 +85,10 @@ def refinement_loss(
         shown, meant = ((batch.cxr - bone)[..., *window].clamp(-1, 1) for bone in (layer, wanted))
         parts["perceptual"] = perceptual(shown, meant).mean()
     loss = sum((getattr(training, name) * part for name, part in parts.items()), layer.new_zeros(()))
-    # what the layer as it came scores: the figures to compare with
-    parts["identity_l1"] = functional.l1_loss(batch.coarse, wanted)
-    parts["identity_gradient"] = gradient_difference(batch.coarse, wanted)
-    parts["identity_energy"] = relative_energy(batch.coarse, wanted)
+    # what the layer as it came scores, weighed alike: the figures to compare with
+    parts["identity_l1"] = weighed((batch.coarse - wanted).abs(), *weight)
+    parts["identity_gradient"] = gradient_difference(batch.coarse, wanted, *weight)
+    parts["identity_energy"] = relative_energy(batch.coarse, wanted, *weight)
     return loss, {name: float(part.detach()) for name, part in parts.items()}
 
 
@@ -136,13 +135,15 @@ def train_refiner(preset: Preset, data: RefinerData, run: Run, provenance: dict[
     Raises
     ------
     PresetError
-        The preset has no refiner.
+        The preset has no refiner, or asks for steadiness and no shard holds framings without their shadows.
     PerceptualWeightsError
         The preset asks for the perceptual loss, and its weights are not to be found.
     TrainingError
         The loss is not finite, or a batch does not fit into memory.
     """
     config, training, device = require_refiner(preset), preset.refiner_training, choose_device(run.device)
+    if training.steady and not data.shards.have_plain:
+        raise PresetError("steady wants framings with and without shadows: remove coarse/, so that it is sampled anew")
     torch.manual_seed(run.seed)
     perceptual = load_perceptual().to(device).requires_grad_(False) if training.perceptual else None
 

@@ -183,6 +183,25 @@ def test_framings_of_other_planes_do_not_meet_in_one_batch(tmp_path: Path) -> No
     assert all((batch.plain is None) == (float(batch.cxr.min()) == 3.0) for batch in batches)
 
 
+def test_steadiness_is_not_left_out_silently_where_no_framing_was_kept_without_shadows(
+    preset: Preset, trained: Path, tmp_path: Path
+) -> None:
+    steady = preset.refiner_training.model_copy(update={"steady": 1.0})
+    asked = preset.model_copy(update={"refiner_training": steady})
+    with pytest.raises(PresetError, match="remove coarse/"):
+        train_refiner(asked, RefinerData(CoarseShards(trained / "coarse")), Run(tmp_path, 1, quiet=True), {})
+
+
+def test_the_log_compares_like_with_like(preset: Preset) -> None:
+    assert preset.refiner is not None
+    rng = torch.Generator().manual_seed(0)
+    cxr, layer, coarse, mark = torch.rand(4, 2, 1, 32, 32, generator=rng)
+    weighty = preset.refiner_training.model_copy(update={"shadow_weight": 9.0})
+    _, parts = refinement_loss(Refiner(preset.refiner), CoarseBatch(cxr, layer, coarse, mark), weighty)
+    for name in ("l1", "gradient", "energy"):  # untrained, it is the identity
+        assert parts[f"identity_{name}"] == pytest.approx(parts[name], rel=1e-5)
+
+
 def test_steadiness_asks_for_shadows(preset: Preset) -> None:
     with pytest.raises(ValueError, match="set shadows = true"):
         Preset.model_validate(preset.model_dump() | {"shadows": False, "refiner_training": {"steady": 1.0}})
