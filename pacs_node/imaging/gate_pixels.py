@@ -27,11 +27,12 @@ FOUND, NOT_EXCLUDED = 0.5, 0.1
 # Polarity is corrected only where both answers are at least this sure: that the image is an inverted chest, and that
 # its negative is a good one.
 SURE = 0.9
-# A part of a chest and a bone image are easily taken for something else: less sure, and they are just no chest.
-TOLD_APART = {"cropped": 0.7, "bone": 0.7}
+# Least certainty with which a refusal says more than "no chest": what is none of these is easily taken for one.
+NAMED = {"inverted": 0.5, "rotated": 0.5, "cropped": 0.65, "bone": 0.7}
 # P-values. A flat field that a window does not stretch varies by less; the flattest radiograph at hand by .12.
 LEAST_SPREAD = 0.02
 NOISE_SHARE = 0.25  # spread of the thumbnail by the grain below it; noise without a picture has less than .1
+LEAST_TAILS = 3.65  # kurtosis of differences; noise of any spectrum has about 3, the radiographs at hand 4.5 and more
 LEAST_MIDDLE = 0.2  # share of pixels that are neither black nor white
 
 _REFUSALS = {
@@ -115,19 +116,28 @@ def check_pixels(radiograph: Radiograph, settings: GateSettings, network: Networ
     glance = glance_at(radiograph.pixels, radiograph.padding)
     _check_exposure(glance)
     verdict = judge(glance.tones, network)
-    if verdict.frontal >= (NOT_EXCLUDED if names_frontal_chest(radiograph.ds, settings) else FOUND):
+    if verdict.frontal >= _enough(glance, named=names_frontal_chest(radiograph.ds, settings)):
         return radiograph
+    if glance.tails < LEAST_TAILS:
+        raise Rejected(ReasonCode.NOT_CHEST, "the image holds nothing but noise: its tones change as by chance")
     sure = min(verdict.inverted, verdict.righted) >= SURE
     if verdict.answer == "inverted" and sure and settings.polarity == "correct":
         return _negative(radiograph)
     raise _refusal(verdict)
 
 
+def _enough(glance: Glance, *, named: bool) -> float:
+    """Least probability of a frontal chest with which an image passes; unnamed, what looks like noise is surely one."""
+    if named:
+        return NOT_EXCLUDED
+    return SURE if glance.tails < LEAST_TAILS else FOUND
+
+
 def _refusal(verdict: Verdict) -> Rejected:
     """The reason and its sentence; the most probable answer may be "frontal" without being probable enough."""
-    told_apart = verdict.certainty >= TOLD_APART.get(verdict.answer, 0.0)
-    reason, explanation = _REFUSALS.get(verdict.answer if told_apart else "other", _REFUSALS["other"])
-    if verdict.answer == "rotated":
+    named = verdict.answer if verdict.certainty >= NAMED.get(verdict.answer, 0.0) else "other"
+    reason, explanation = _REFUSALS.get(named, _REFUSALS["other"])
+    if named == "rotated":
         explanation = f"the chest is turned by {'180' if verdict.turns == 2 else '90'} degrees in the image"
     return Rejected(reason, explanation)
 

@@ -32,12 +32,16 @@ class Glance:
     spread : standard deviation of the thumbnail before that stretch, in P-values.
     grain : standard deviation of what is finer than the thumbnail, in P-values.
     middle : share of the pixels inside the margins that are neither black nor white.
+    tails : kurtosis of the differences between neighbours in ``tones`` that are neither 0 nor 1, along rows or columns,
+        whichever is larger. Noise has about 3, whatever its spectrum: its phases are random, so its differences are
+        bell-shaped. What has edges has more.
     """
 
     tones: FloatImage
     spread: float
     grain: float
     middle: float
+    tails: float
 
 
 def glance_at(pixels: FloatImage, padding: MaskImage | None = None) -> Glance:
@@ -56,12 +60,13 @@ def glance_at(pixels: FloatImage, padding: MaskImage | None = None) -> Glance:
     native = _native(pixels.shape, image.shape, rows, columns)
     values = pixels[native].ravel() if padding is None else pixels[native][~padding[native]]
     values = values if values.size else pixels.ravel()
-    spread = float(thumbnail.std())
+    spread, tones = float(thumbnail.std()), _stretched(thumbnail)
     return Glance(
-        tones=_stretched(thumbnail),
+        tones=tones,
         spread=spread,
         grain=float(np.sqrt(max(float(values.astype(np.float64).var()) - spread**2, 0.0))),
         middle=float(((values > _BLACK) & (values < _WHITE)).mean()),
+        tails=max(_kurtosis(_differences(each)) for each in (tones, tones.T)),
     )
 
 
@@ -116,6 +121,20 @@ def _averages(outputs: int, inputs: int) -> FloatImage:
     cell = np.arange(inputs)[None, :]
     shares = np.clip(np.minimum(center + half, cell + 1) - np.maximum(center - half, cell), 0.0, None)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _differences(tones: FloatImage) -> FloatImage:
+    """Between neighbours of a row, (n,); where the stretch cut a tone off there is no difference to be known."""
+    known = (tones > 0) & (tones < 1)
+    return np.asarray(np.diff(tones)[known[:, 1:] & known[:, :-1]], dtype=np.float32)
+
+
+def _kurtosis(values: FloatImage) -> float:
+    """Fourth moment by the square of the second: 3 for a normal distribution; 0 where no two values differ."""
+    if values.size == 0:
+        return 0.0
+    squares = (values.astype(np.float64) - values.mean(dtype=np.float64)) ** 2
+    return float((squares**2).mean() / max(float(squares.mean()) ** 2, 1e-20))
 
 
 def _stretched(thumbnail: FloatImage) -> FloatImage:

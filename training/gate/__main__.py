@@ -1,4 +1,4 @@
-"""``python -m training.gate films | train | evaluate``: how the classifier of the gate was made."""
+"""``python -m training.gate films | train | evaluate | fields``: how the classifier of the gate was made."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 import typer
 
 from training.gate.evaluate import confusion, fold_networks, markdown, shown
+from training.gate.fields import LARGEST, outcomes, table
 from training.gate.film import FOLDS, Pool
 from training.gate.gather import gather, load_films, make_pool
 from training.gate.train import EVERY_FOLD, Plan, fit, write_weights
@@ -59,6 +60,16 @@ def evaluate(
     """Print the confusion table; without an option every picture is judged by a network that never saw it."""
     networks = None if resubstitution else fold_networks(folder)
     _say(markdown(confusion(shown(load_films(folder)), networks)))
+
+
+@app.command()
+def fields(
+    count: Annotated[int, typer.Option("--count", min=1, help="Fields of every kind.")] = 300,
+    first: Annotated[int, typer.Option("--first", min=0, help="Number of the first; others are other fields.")] = 0,
+    largest: Annotated[int, typer.Option("--largest", min=300, help="Pixels of the longest side.")] = LARGEST,
+) -> None:
+    """Send random fields through decoding and the shipped gate, and print what became of them."""
+    _say(table(outcomes(range(first, first + count), largest=largest)))
 
 
 def _say(text: str) -> None:

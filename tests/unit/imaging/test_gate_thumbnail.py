@@ -1,6 +1,7 @@
 """What the gate keeps of a radiograph, and what it does not care about."""
 
 import numpy as np
+from scipy import ndimage
 
 from pacs_node.imaging.gate_thumbnail import SIDE, glance_at, with_ranks
 from tests.unit.imaging.synthetic import scene
@@ -53,3 +54,15 @@ def test_padding_is_not_counted_as_black() -> None:
     padding[:, :140] = True
     image[padding] = 0
     assert glance_at(image, padding).middle > 0.95
+
+
+def test_noise_of_any_grain_has_bell_shaped_differences_and_a_picture_with_edges_has_not() -> None:
+    rng = np.random.default_rng(6)
+    noise = rng.standard_normal((600, 500)).astype(np.float32)
+    for sigma in (0, 3, 12, 30):
+        field = ndimage.gaussian_filter(noise, sigma, mode="wrap")
+        field = (field - field.min()) / np.ptp(field)
+        assert glance_at(field).tails < 3.65  # 3 but for chance; a chest has 4.5 and more
+    rows, columns = np.mgrid[0:500, 0:500] / 500
+    disc = 0.2 + 0.5 * (np.hypot(rows - 0.5, columns - 0.5) < 0.3) + 0.1 * rows
+    assert glance_at(disc.astype(np.float32)).tails > 10
