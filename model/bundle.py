@@ -184,18 +184,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _verify(path: Path, expected: FileSpec) -> None:
+def _verify(path: Path, expected: FileSpec, description: str) -> None:
     if not path.is_file():
-        raise BundleError(f"{path} is missing; {BUNDLE_FILE} names it")
+        raise BundleError(f"{path} is missing; {description} names it")
     size = path.stat().st_size
     if size != expected.bytes:
-        raise BundleError(f"{path} has {size} bytes; {BUNDLE_FILE} says {expected.bytes}")
+        raise BundleError(f"{path} has {size} bytes; {description} says {expected.bytes}")
     try:
         actual = _sha256(path)
     except OSError as error:
         raise BundleError(f"{path} cannot be read") from error
     if actual != expected.sha256:
-        raise BundleError(f"{path} was changed: its SHA-256 is not the one in {BUNDLE_FILE}")
+        raise BundleError(f"{path} was changed: its SHA-256 is not the one in {description}")
 
 
 def _complaints(error: ValidationError) -> str:
@@ -204,24 +204,28 @@ def _complaints(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def open_bundle(folder: Path) -> Bundle:
-    """Read `bundle.json` and verify the digest of every file it names.
+def open_bundle(folder: Path, description: str = BUNDLE_FILE) -> Bundle:
+    """Read the description of a bundle and verify the digest of every file it names.
+
+    Parameters
+    ----------
+    description : name of the file in ``folder``; a folder may hold a second one, of the same network used otherwise.
 
     Raises
     ------
     BundleError
         Not a bundle, a key is unknown, a file is missing, or its size or digest differs; the message names the file.
     """
-    path = folder / BUNDLE_FILE
+    path = folder / description
     try:
         raw = path.read_bytes()
         spec = ModelSpec.model_validate_json(raw)
     except OSError as error:
-        raise BundleError(f"{folder} holds no readable {BUNDLE_FILE}") from error
+        raise BundleError(f"{folder} holds no readable {description}") from error
     except ValidationError as error:
         raise BundleError(f"{path} is not valid: {_complaints(error)}") from error
     for name, expected in spec.files.items():
-        _verify(folder / name, expected)
+        _verify(folder / name, expected, description)
     return Bundle(folder=folder, spec=spec, digest=hashlib.sha256(raw).hexdigest())
 
 
@@ -239,8 +243,10 @@ def validate_spec(description: dict[str, Any]) -> ModelSpec:
         raise BundleError(f"the description of the bundle is not valid: {_complaints(error)}") from error
 
 
-def write_bundle(folder: Path, spec_without_files: dict[str, Any], names: list[str]) -> Bundle:
-    """Digest the named files of ``folder``, write `bundle.json` beside them and open the result.
+def write_bundle(
+    folder: Path, spec_without_files: dict[str, Any], names: list[str], description: str = BUNDLE_FILE
+) -> Bundle:
+    """Digest the named files of ``folder``, write the description beside them and open the result.
 
     Raises
     ------
@@ -256,5 +262,5 @@ def write_bundle(folder: Path, spec_without_files: dict[str, Any], names: list[s
         raise BundleError(f"the description of the bundle is not valid: {_complaints(error)}") from error
     # Written in binary with sorted keys: the same content has the same digest on every system.
     text = json.dumps(spec.model_dump(), indent=1, sort_keys=True) + "\n"
-    (folder / BUNDLE_FILE).write_bytes(text.encode("utf-8"))
-    return open_bundle(folder)
+    (folder / description).write_bytes(text.encode("utf-8"))
+    return open_bundle(folder, description)

@@ -143,9 +143,9 @@ class ProviderOptions(_Table):
 class ModelSettings(_Table):
     """[model]: which network, where and how long."""
 
-    bundle: Annotated[str, Field(min_length=1, description='"default" or a folder that holds a bundle.json')] = (
-        "default"
-    )
+    bundle: Annotated[
+        str, Field(min_length=1, description='"default", "careful" or a folder that holds a bundle.json')
+    ] = "default"
     device: Device = Device.AUTO
     steps: Annotated[int, Field(ge=0, le=1000)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

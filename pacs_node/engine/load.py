@@ -13,12 +13,14 @@ from pacs_node.errors import ConfigError, ModelError
 __all__ = ["DEFAULT_BUNDLE", "Runtime", "load_bundle", "open_engine", "resolve_bundle"]
 
 DEFAULT_BUNDLE = "default"
+# One network, described twice: the second subtracts less, see docs/decisions/0020.
+SHIPPED = {DEFAULT_BUNDLE: BUNDLE_FILE, "careful": "careful.json"}
 
 Runtime = Literal["onnx", "torch"]
 
 
 def resolve_bundle(name_or_path: str | Path) -> Path:
-    """The folder of a bundle: `default` is the one shipped inside the package `model`, anything else is a folder.
+    """The folder of a bundle: `default` and `careful` are shipped inside the package `model`, anything else is a folder.
 
     Raises
     ------
@@ -27,14 +29,14 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
     ConfigError
         The configured folder does not exist or holds no `bundle.json`.
     """
-    if str(name_or_path) == DEFAULT_BUNDLE:
+    if description := SHIPPED.get(str(name_or_path)):
         shipped = Path(str(files("model") / "bundles" / DEFAULT_BUNDLE))
-        if not (shipped / BUNDLE_FILE).is_file():
+        if not (shipped / description).is_file():
             raise ModelError("the shipped bundle is missing: install pacs-node again, or set model.bundle to a folder")
         return shipped
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
-        raise ConfigError(f'model.bundle: no folder {folder}; give an existing one, or "{DEFAULT_BUNDLE}"')
+        raise ConfigError(f'model.bundle: no folder {folder}; give an existing one, or one of {", ".join(SHIPPED)}')
     if not (folder / BUNDLE_FILE).is_file():
         raise ConfigError(
             f"model.bundle: {folder} holds no {BUNDLE_FILE}; make one with pacs-node export-onnx -o {folder}"
@@ -54,7 +56,7 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     """
     folder = resolve_bundle(name_or_path)
     try:
-        return open_bundle(folder)
+        return open_bundle(folder, SHIPPED.get(str(name_or_path), BUNDLE_FILE))
     except BundleError as error:
         raise ModelError(f"{error}: install the bundle again") from error
 

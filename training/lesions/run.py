@@ -8,9 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from model.bundle import FusionSpec
 from pacs_node.engine import Engine
-from pacs_node.imaging.fit import intensity_range
-from pacs_node.pipeline import run_network
+from pacs_node.imaging.fit import intensity_range, to_grid
+from pacs_node.imaging.fuse import native_layer
+from pacs_node.pipeline import predicted_bone, run_network
 from pacs_node.records import FloatImage, MaskImage, Radiograph
 from training.evaluate.cases import Case, open_cases, read_positive
 from training.lesions.attenuation import MU, ToneCurve, mm_per_px
@@ -147,11 +149,11 @@ class Film:
 
     @classmethod
     def of(cls, radiograph: Radiograph, lungs: MaskImage, layer: FloatImage | None, engine: Engine) -> "Film":
-        """Run the network once; ``layer`` is the true one where it is known."""
+        """Run the network; ``layer`` is the true one where it is known."""
         pixels = radiograph.pixels
         companion = _companion(radiograph, engine)
         low, high = intensity_range(pixels, None if radiograph.padding is None else ~radiograph.padding)
-        bone = bone_mask(pixels - companion if layer is None else layer, lungs)
+        bone = bone_mask(_whole_layer(radiograph, engine) if layer is None else layer, lungs)
         tone = ToneCurve.of(pixels, lungs)
         return cls(radiograph, lungs, bone, companion, tone, high - low, mm_per_px(radiograph, lungs))
 
@@ -164,6 +166,13 @@ class Film:
         marked = pixels + self.tone.added(pixels, np.float32(MU * (1 - scattered)) * grams)
         film = Radiograph(marked, self.radiograph.padding, self.radiograph.bits_stored, self.radiograph.ds)
         return Four(pixels, self.companion, marked, _companion(film, engine), self.mm)
+
+
+def _whole_layer(radiograph: Radiograph, engine: Engine) -> FloatImage:
+    """What the network takes for bone, before fusion weighs it: where lesions lie must not depend on a strength."""
+    grid_image = to_grid(radiograph, engine.spec.grid)
+    layer = predicted_bone(grid_image.pixels, engine, engine.spec.steps, NETWORK_SEED)
+    return native_layer(layer, radiograph, grid_image, FusionSpec())
 
 
 def _companion(radiograph: Radiograph, engine: Engine) -> FloatImage:

@@ -40,7 +40,8 @@ HOW_IT_IS_MADE = (
     "**Millimetres** are those of the file where it has them, else both lungs together are taken to be 250 mm wide.",
     "**Behind ribs** means that bone covers 65 % of the lesion or more, **between ribs** 20 % or less. Bone is where "
     "the layer, high-passed, is above a fifth of its 95th percentile in the lungs: the true layer for pairs, the "
-    "predicted layer of the untouched film for radiographs. A rib that the network misses counts as *between* there.",
+    "predicted layer of the untouched film for radiographs, whole, before fusion weighs it, so that two fusions of one "
+    "network are measured at the same places. A rib that the network misses counts as *between* there.",
 )
 HOW_TO_READ = (
     "**Kept**: contrast (mean of the core less mean of a ring 1 to 5 mm outside) of the companion's change over that "
