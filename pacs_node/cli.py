@@ -198,7 +198,9 @@ def reproduce(
 def export_onnx(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="Folder of a training run.")] = None,
-    bundle: Annotated[str | None, typer.Option("--bundle", help='A bundle to export anew, or "default".')] = None,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", help='A bundle to export anew, "default" or "careful".')
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="A rival: RUN/baselines/NAME; takes --force and --json only.")
     ] = None,

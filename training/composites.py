@@ -113,7 +113,7 @@ def _composite(tissues: list[Tissue], pairs: PairShards, rng: np.random.Generato
 
 
 def main(  # noqa: PLR0913, PLR0917  (typer reads them one by one)
-    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')],
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, "default" or "careful".')],
     radiographs: Annotated[Path, typer.Option("--radiographs", help="Real PNG or JPEG; the last 30 are left alone.")],
     pairs: Annotated[Path, typer.Option("--pairs", help="Shards of simulated pairs, on the bundle's grid.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Gets films/ and composites/.")],

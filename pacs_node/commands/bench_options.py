@@ -16,7 +16,8 @@ def bench(
         typer.Option("--image", metavar="FILE.dcm", help="A radiograph.", show_default="a simulated one, 2048 x 2048"),
     ] = None,
     bundle: Annotated[
-        str | None, typer.Option("--bundle", help='Folder of a bundle, or "default".', show_default="the settings'")
+        str | None,
+        typer.Option("--bundle", help='Folder of a bundle, "default" or "careful".', show_default="the settings'"),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],

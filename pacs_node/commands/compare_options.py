@@ -53,7 +53,7 @@ def compare(
         typer.Option("--load", metavar="NAME=FOLDER", help="Take over a training instead; repeatable."),
     ] = None,
     bundle: Annotated[
-        str | None, typer.Option("--bundle", help='What ships, as a row of its own: a folder, or "default".')
+        str | None, typer.Option("--bundle", help='What ships, as a row of its own: a folder, "default" or "careful".')
     ] = None,
     markdown: Annotated[
         Path | None,

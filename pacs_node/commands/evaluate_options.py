@@ -13,7 +13,7 @@ def evaluate(
         Path | None,
         typer.Option("--pairs", help="Folder of pairs NAME_cxr.* and NAME_soft.*, or an ingested one."),
     ] = None,
-    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, "default" or "careful".')] = "default",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.md and evaluation.json.")
     ] = None,

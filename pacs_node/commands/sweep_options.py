@@ -16,7 +16,7 @@ def sweep(
     pairs: Annotated[
         Path, typer.Option("--pairs", help="Folder of real pairs NAME_cxr.* and NAME_soft.*, or an ingested one.")
     ],
-    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, "default" or "careful".')] = "default",
     by: Annotated[str, typer.Option("--by", help="Metric that puts the best first.")] = "bsr_tone",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to run.")] = "auto",
     threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,

@@ -20,7 +20,7 @@ Runtime = Literal["onnx", "torch"]
 
 
 def resolve_bundle(name_or_path: str | Path) -> Path:
-    """The folder of a bundle: `default` and `careful` are shipped inside the package `model`, anything else is a folder.
+    """The folder of a bundle: `default` and `careful` ship inside the package `model`, anything else is a folder.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def resolve_bundle(name_or_path: str | Path) -> Path:
         return shipped
     folder = Path(name_or_path).expanduser()
     if not folder.is_dir():
-        raise ConfigError(f'model.bundle: no folder {folder}; give an existing one, or one of {", ".join(SHIPPED)}')
+        raise ConfigError(f"model.bundle: no folder {folder}; give an existing one, or one of {', '.join(SHIPPED)}")
     if not (folder / BUNDLE_FILE).is_file():
         raise ConfigError(
             f"model.bundle: {folder} holds no {BUNDLE_FILE}; make one with pacs-node export-onnx -o {folder}"

@@ -39,6 +39,7 @@ def test_everything_that_serving_needs_is_in_the_wheel(wheel: Path) -> None:
         "pacs_node/config.toml",
         "pacs_node/migrations/env.py",
         "model/bundles/default/bundle.json",
+        "model/bundles/default/careful.json",
         "model/bundles/default/weights.safetensors",
         "model/bundles/default/encoder.onnx",
         "model/bundles/default/denoiser.onnx",

@@ -170,7 +170,7 @@ def _mean(pairs: list[Figures], of: Callable[[list[float]], NDArray[np.float64]]
 
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Simulated pairs, as pacs-node simulate --size 2048 writes.")],
-    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, or "default".')] = "default",
+    bundle: Annotated[str, typer.Option("--bundle", help='Folder of a bundle, "default" or "careful".')] = "default",
     sheet: Annotated[Path | None, typer.Option("--sheet", help="PNG that gets crops around edges of bone.")] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="One JSON document with every pair on stdout.")] = False,
