@@ -15,7 +15,7 @@ __all__ = ["FUSION", "careful_facts", "main"]
 
 NAME = "careful"
 # Decision 20: nodules keep .90 of their contrast in the median and .75 at the 5th percentile; ribs stay by half.
-FUSION = {"strength": 0.9, "gap_strength": 0.2, "spare_px": 72.0}
+FUSION = {"strength": 0.8, "gap_strength": 0.15, "spare_px": 72.0}
 
 
 def careful_facts(default: Bundle) -> dict[str, Any]:
