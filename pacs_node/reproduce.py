@@ -1,6 +1,7 @@
 """Make a derived image once more from its source, and say whether the pixels are the same."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from pydicom import Dataset
 from model.bundle import Bundle
 from pacs_node.config import Settings
 from pacs_node.derive.companion import pixel_sha256
+from pacs_node.derive.verbatim import text
 from pacs_node.engine import Engine
 from pacs_node.imaging.decode import describe_pixels, stored_indices
 from pacs_node.pipeline import make_outputs
 
-__all__ = ["Comparison", "compared", "made_again"]
+__all__ = ["Comparison", "bundle_digest_of", "compared", "made_again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ class Comparison:
     max_difference: int | None = None
     psnr_db: float | None = None
     share_different: float | None = None
+
+
+def bundle_digest_of(companion: Dataset) -> str | None:
+    """The digest among the SoftwareVersions of an image of ours; None where it names none."""
+    named = text(companion, "SoftwareVersions").split("\\")
+    return next((value for value in named if re.fullmatch("[0-9a-f]{64}", value.strip())), None)
 
 
 def made_again(source: Path, engine: Engine, bundle: Bundle, settings: Settings) -> dict[str, Dataset]:

@@ -10,7 +10,7 @@ from pacs_node.engine import Engine, TorchOptions
 from pacs_node.engine.batching import BatchingEngine
 from pacs_node.errors import ConfigError, ModelError
 
-__all__ = ["DEFAULT_BUNDLE", "Runtime", "load_bundle", "open_engine", "resolve_bundle"]
+__all__ = ["DEFAULT_BUNDLE", "SHIPPED", "Runtime", "load_bundle", "open_engine", "resolve_bundle"]
 
 DEFAULT_BUNDLE = "default"
 # One network, described twice: the second subtracts less, see docs/decisions/0020.

@@ -84,6 +84,40 @@ def test_a_uid_is_compared_with_the_digest_of_the_audit(
     trail.close()
 
 
+@pytest.mark.parametrize("configured", ["default", "careful"])
+def test_either_description_that_ships_is_found_by_the_companion_itself(
+    made: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    configured: str,
+) -> None:
+    source, companion = made[0], tmp_path / "by_careful.dcm"
+    monkeypatch.setenv("PACS_NODE_MODEL__BUNDLE", "careful")
+    assert cli.main(["process", str(source), "-o", str(companion)]) == 0
+    ds = dcmread(companion)
+    digest = ds.SoftwareVersions[-1]
+    trail = Audit(tmp_path / "var" / AUDIT_FILE)
+    derived = {"derived_sop_instance_uid": str(ds.SOPInstanceUID), "pixel_sha256": pixel_sha256(ds)}
+    trail.record(AuditEvent(kind=EventKind.DERIVED, model_digest=digest, **derived))
+    trail.close()
+    monkeypatch.setenv("PACS_NODE_MODEL__BUNDLE", configured)
+    for named in (str(companion), str(ds.SOPInstanceUID)):
+        capsys.readouterr()
+        assert cli.main(["reproduce", named, "--source", str(source), "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert (facts["identical"], facts["bundle_digest"]) == (True, digest)
+
+
+def test_a_bundle_that_is_not_here_is_named(
+    made: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, companion = made
+    monkeypatch.setenv("PACS_NODE_MODEL__BUNDLE", "default")
+    assert cli.main(["reproduce", str(companion), "--source", str(source)]) == 2
+    assert dcmread(companion).SoftwareVersions[-1][:12] in capsys.readouterr().err
+
+
 def test_another_source_or_recipe_is_named_as_the_reason(
     made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
