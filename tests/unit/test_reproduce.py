@@ -98,8 +98,13 @@ def test_either_description_that_ships_is_found_by_the_companion_itself(
     ds = dcmread(companion)
     digest = ds.SoftwareVersions[-1]
     trail = Audit(tmp_path / "var" / AUDIT_FILE)
-    derived = {"derived_sop_instance_uid": str(ds.SOPInstanceUID), "pixel_sha256": pixel_sha256(ds)}
-    trail.record(AuditEvent(kind=EventKind.DERIVED, model_digest=digest, **derived))
+    event = AuditEvent(
+        kind=EventKind.DERIVED,
+        derived_sop_instance_uid=str(ds.SOPInstanceUID),
+        pixel_sha256=pixel_sha256(ds),
+        model_digest=digest,
+    )
+    trail.record(event)
     trail.close()
     monkeypatch.setenv("PACS_NODE_MODEL__BUNDLE", configured)
     for named in (str(companion), str(ds.SOPInstanceUID)):
