@@ -106,7 +106,9 @@ def score(
     study: Study,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Gets report.md, scores.json and readings.csv."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Gets report.md with its curves, scores.json and readings.csv."
+        ),
     ] = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="The report alone, for a document.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pacs_node import __version__
 from pacs_node.bench.environment import describe_environment
-from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.errors import EXTRAS, ExitCode
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.errors import ConfigError
 from training.readers.durable import write_atomically
@@ -84,14 +84,31 @@ def run(asked: Order, *, as_json_document: bool) -> int:
 
 
 def _written(asked: Order, result: Result, facts: dict[str, str]) -> list[Path]:
-    page = as_page(result, facts).encode()
-    files: dict[Path, bytes] = {} if asked.markdown is None else {asked.markdown: page}
+    if asked.output is None and asked.markdown is None:
+        return []
+    picture, files = _curves(result), dict[Path, bytes]()
+    pages = [asked.markdown, asked.output / "report.md" if asked.output is not None else None]
+    for page in (page for page in pages if page is not None):
+        beside = page.with_name(f"{page.stem}-curves.svg") if picture is not None else None
+        files[page] = as_page(result, facts, beside.name if beside is not None else None).encode()
+        if beside is not None and picture is not None:
+            files[beside] = picture
     if asked.output is not None:
         asked.output.mkdir(parents=True, exist_ok=True)
         document = json.dumps(as_json(result, facts), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        files[asked.output / "report.md"] = page
         files[asked.output / "scores.json"] = document.encode()
         files[asked.output / "readings.csv"] = readings_csv(result.readings).encode()
     for path, data in files.items():
         write_atomically(path, data)
     return list(files)
+
+
+def _curves(result: Result) -> bytes | None:
+    try:
+        from training.readers.plots import curves  # noqa: PLC0415 (tables need no matplotlib)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        say(f"note: no curves without matplotlib: {EXTRAS['matplotlib']}")
+        return None
+    return curves(result.blocks)

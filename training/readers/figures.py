@@ -25,8 +25,11 @@ __all__ = [
     "area",
     "counted",
     "found_pairs",
+    "highest_false",
+    "lesion_marks",
     "mcnemar",
     "proportion",
+    "ratings",
     "weighted_afroc",
 ]
 
@@ -75,24 +78,27 @@ def area(block: Block) -> Sample:
     Undefined
         Fewer than two normal or two diseased cases.
     """
-    return _of_kernels(block, lambda normal, diseased: auc_kernel(_ratings(normal), _ratings(diseased)))
+    return _of_kernels(block, lambda normal, diseased: auc_kernel(ratings(normal), ratings(diseased)))
 
 
 def weighted_afroc(block: Block) -> Sample:
     """The wAFROC figure: lesions against the highest false mark of normal cases. Raises Undefined as `area` does."""
-    return _of_kernels(block, lambda normal, diseased: wafroc_kernel(_highest(normal), _lesions(diseased)))
+    return _of_kernels(block, lambda normal, diseased: wafroc_kernel(highest_false(normal), lesion_marks(diseased)))
 
 
-def _ratings(readings: Sequence[Reading]) -> Floats:
+def ratings(readings: Sequence[Reading]) -> Floats:
+    """(N,) of the cases as a whole."""
     return np.array([each.rating for each in readings])
 
 
-def _highest(readings: Sequence[Reading]) -> Floats:
+def highest_false(readings: Sequence[Reading]) -> Floats:
+    """(N,) confidences of the highest false mark in each; `NOT_MARKED` for none."""
     marks = [each.matches.false if each.matches else () for each in readings]
     return np.array([max(each, default=NOT_MARKED) for each in marks])
 
 
-def _lesions(readings: Sequence[Reading]) -> list[Floats]:
+def lesion_marks(readings: Sequence[Reading]) -> list[Floats]:
+    """For each reading, confidences of what its lesions were marked with; `NOT_MARKED` where one was missed."""
     found = [each.matches.found if each.matches else () for each in readings]
     return [np.array([NOT_MARKED if mark is None else mark for mark in each]) for each in found]
 

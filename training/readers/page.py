@@ -17,6 +17,10 @@ __all__ = ["METHODS", "NOBODY_READ", "as_json", "as_page", "readings_csv"]
 
 NOBODY_READ = "Simulated readers: no person read anything. These figures show the form of the tables and nothing else."
 RESEARCH_USE = "Research use only."
+CURVES = (
+    "Thin: each reader; thick: their mean at equal false positive fractions. A straight last piece joins the least "
+    "confident call to the corner, as the areas below count it."
+)
 METHODS = {
     "Scores": "3 is best. AC2 (Gwet 2008, quadratic weights, missing ratings allowed) and kappa (Conger 1980, Cohen's "
     "weighted kappa for two readers; limits by jackknife over cases). Kappa falls to 0 where nearly all scores are "
@@ -42,12 +46,13 @@ METHODS = {
 }
 
 
-def as_page(result: Result, facts: Mapping[str, str]) -> str:
+def as_page(result: Result, facts: Mapping[str, str], picture: str | None = None) -> str:
     """The report as Markdown.
 
     Parameters
     ----------
     facts : name -> value: command, version, commit.
+    picture : file of `training.readers.plots.curves` beside the page.
     """
     study = result.readings.study
     head = NOBODY_READ if result.simulated else RESEARCH_USE
@@ -64,7 +69,8 @@ def as_page(result: Result, facts: Mapping[str, str]) -> str:
     notes = [f"- {warning}" for warning in result.warnings]
     methods = ["## How it was computed", "\n".join(f"- **{name}**: {told}" for name, told in METHODS.items())]
     parts = ["# Reader study", f"**{head}**", "\n".join(table), *(["\n".join(notes)] if notes else [])]
-    return "\n\n".join([*parts, as_markdown(tables(result)), *methods]) + "\n"
+    shown = [] if picture is None else [f"![{CURVES}]({picture})", CURVES]
+    return "\n\n".join([*parts, *shown, as_markdown(tables(result)), *methods]) + "\n"
 
 
 def _with_lesions(readings: Readings) -> str:

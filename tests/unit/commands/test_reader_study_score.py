@@ -42,8 +42,12 @@ def test_json_is_the_only_output_on_stdout(study: Path, capsys: pytest.CaptureFi
 
 def test_reports_are_written_and_say_the_command(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reader-study", "score", "study", "-o", "scored", "--markdown", "page.md", "--reader", "r2"]) == 0
-    assert sorted(path.name for path in Path("scored").iterdir()) == ["readings.csv", "report.md", "scores.json"]
-    assert Path("page.md").read_bytes() == Path("scored/report.md").read_bytes()
+    names = ["readings.csv", "report-curves.svg", "report.md", "scores.json"]
+    assert sorted(path.name for path in Path("scored").iterdir()) == names
+    assert Path("page-curves.svg").read_bytes() == Path("scored/report-curves.svg").read_bytes()
+    page = Path("page.md").read_text(encoding="utf-8")
+    assert page.replace("page-curves", "report-curves") == Path("scored/report.md").read_text(encoding="utf-8")
+    assert "(page-curves.svg)" in page
     told = "pacs-node reader-study score study --reader r2 --output scored --markdown page.md"
     assert told in Path("page.md").read_text(encoding="utf-8")
     assert "One reader" in capsys.readouterr().err
@@ -82,6 +86,16 @@ def test_a_folder_without_a_study_is_told_how_to_make_one(study: Path, capsys: p
 def test_a_report_into_a_folder_that_is_not_there_is_refused_before_anything_is_written(study: Path) -> None:
     assert main(["reader-study", "score", "study", "-o", "scored", "--markdown", "no/such/page.md"]) == 2
     assert not Path("scored").exists()
+
+
+def test_without_matplotlib_the_report_has_no_curves_and_says_how_to_get_them(study: Path) -> None:
+    script = (
+        "import sys\nsys.modules['matplotlib'] = None\nfrom pacs_node.cli import main\n"
+        "sys.exit(main(['reader-study', 'score', 'study', '-o', 'scored']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "no curves without matplotlib: pip install" in done.stderr
+    assert "svg" not in Path("scored/report.md").read_text(encoding="utf-8")
 
 
 def test_scoring_loads_neither_torch_nor_skimage(study: Path) -> None:
