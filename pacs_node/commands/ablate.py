@@ -1,6 +1,5 @@
 """`pacs-node ablate`: train and sample without one part of the method after the other, and tell what that costs."""
 
-import errno
 import math
 import shlex
 from collections.abc import Iterator, Mapping
@@ -11,9 +10,9 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pacs_node.commands.errors import ExitCode
-from pacs_node.commands.interrupt import terminated_as_interrupted
+from pacs_node.commands.interrupt import resumable, terminated_as_interrupted
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
-from pacs_node.errors import ConfigError, DiskFull, ModelError
+from pacs_node.errors import ConfigError, ModelError
 from training.ablate.compare import Seen
 from training.ablate.data import Amounts
 from training.ablate.networks import Budget
@@ -165,16 +164,7 @@ def _bars(*, quiet: bool) -> Iterator[Told]:
 def _told(folder: Path) -> Iterator[None]:
     """Errors in words of the command line."""
     try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        raise
-    except (PresetError, CheckpointError, OutOfMemory) as error:
-        raise ConfigError(str(error)) from error
+        with resumable(folder, PresetError, CheckpointError, OutOfMemory):
+            yield
     except TrainingError as error:
         raise ModelError(str(error)) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{folder} cannot be written: {error.strerror}") from error
-        told = f"{error.filename} cannot be used: {error.strerror}" if error.filename else str(error)
-        raise ConfigError(told) from error

@@ -1,6 +1,5 @@
 """`pacs-node compare`: the rivals, the control and ours, trained under one budget and measured on the same pairs."""
 
-import errno
 import json
 import math
 import shlex
@@ -15,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from model.bundle import Bundle
 from pacs_node.bench.environment import describe_environment
 from pacs_node.commands.errors import ExitCode
-from pacs_node.commands.interrupt import terminated_as_interrupted
+from pacs_node.commands.interrupt import resumable, terminated_as_interrupted
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
 from pacs_node.engine.load import load_bundle
-from pacs_node.errors import ConfigError, DiskFull, ModelError
+from pacs_node.errors import ConfigError, ModelError
 from training.baselines.registry import Scale
 from training.checkpoint import CheckpointError
 from training.compare.findings import findings
@@ -315,15 +314,7 @@ class _Bar:
 def _told(folder: Path) -> Iterator[None]:
     """Errors in words of the command line."""
     try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        raise
-    except (PresetError, CheckpointError, PerceptualWeightsError, OutOfMemory) as error:
-        raise ConfigError(str(error)) from error
+        with resumable(folder, PresetError, CheckpointError, PerceptualWeightsError, OutOfMemory):
+            yield
     except TrainingError as error:
         raise ModelError(str(error)) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{folder} cannot be written: {error.strerror}") from error
-        raise ConfigError(f"{error.filename or folder} cannot be used: {error.strerror}") from error

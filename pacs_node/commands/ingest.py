@@ -1,10 +1,8 @@
 """`pacs-node ingest`: somebody's pairs -> pairs of one form with a manifest."""
 
-import errno
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,8 +10,9 @@ from typing import Any
 from rich.progress import track
 
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.interrupt import resumable
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
-from pacs_node.errors import ConfigError, DiskFull
+from pacs_node.errors import ConfigError
 from training.ingest.layouts import Wish
 from training.ingest.manifest import PairRecord
 from training.ingest.normalise import Recipe
@@ -58,7 +57,7 @@ def run(order: Order, *, dry_run: bool, as_json: bool) -> int:
         raise ConfigError(f"{order.source} is only read: name another folder with -o")
     if all((order.source / name).is_file() for name in ("manifest.json", "private.json")):
         raise ConfigError(f"{order.source} was ingested already: give it to pacs-node train --data or evaluate --pairs")
-    with _told(order.folder):
+    with resumable(order.folder):
         outcome = ingest(order, dry_run=dry_run, tick=None if as_json else _bar)
     left_out = _left_out(outcome)
     if as_json:
@@ -77,20 +76,6 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
 
 def _bar(records: Iterable[PairRecord], total: int) -> Iterable[PairRecord]:
     return track(records, "ingesting pairs", total=total, console=stderr(), disable=not total)
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Errors in words of the command line."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{folder} cannot be written: {error.strerror}") from error
-        raise ConfigError(f"{error.filename or folder} cannot be used: {error.strerror}") from error
 
 
 def _left_out(outcome: Outcome) -> list[tuple[str, str, str]]:

@@ -1,11 +1,16 @@
-"""SIGTERM as Ctrl-C, for long work that keeps what is finished."""
+"""How long work that keeps what is finished ends before its time."""
 
+import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
-__all__ = ["terminated_as_interrupted"]
+from pacs_node.commands.terminal import say
+from pacs_node.errors import ConfigError, DiskFull
+
+__all__ = ["resumable", "terminated_as_interrupted"]
 
 
 @contextmanager
@@ -26,3 +31,34 @@ def terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def resumable(folder: Path, *wrong: type[Exception]) -> Iterator[None]:
+    """The ends of work that the same command goes on with, in words of the command line.
+
+    Parameters
+    ----------
+    folder : what is written.
+    wrong : errors, besides those of files, whose message says what to ask for instead.
+
+    Raises
+    ------
+    ConfigError
+        One of ``wrong``, or a file or folder that cannot be used.
+    DiskFull
+        No room for what is written.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from there")
+        raise
+    except wrong as error:
+        raise ConfigError(str(error)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"{folder} cannot be written: {error.strerror}") from error
+        # Pillow raises OSError without a number, whose text says all
+        told = f"{error.filename or folder} cannot be used: {error.strerror}" if error.strerror else str(error)
+        raise ConfigError(told) from error

@@ -1,9 +1,7 @@
 """`pacs-node simulate`: pairs of radiographs with and without bone, from drawn people, from CT, or from both."""
 
-import errno
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress, track
 
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.interrupt import resumable
 from pacs_node.commands.terminal import print_json, say, stderr, stdout
-from pacs_node.errors import ConfigError, DiskFull
+from pacs_node.errors import ConfigError
 from training.simulate.ct.scan import Refused
 from training.simulate.sheet import preview_sheet
 from training.simulation import (
@@ -61,7 +60,7 @@ def run(request: Request, *, as_json: bool) -> int:
     ConfigError
         There is no usable CT, or the folder holds pairs of another kind.
     """
-    with _told(request.folder):
+    with resumable(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
         wish = Wish(request.source, (), request.seed, request.size, request.motion)
         refused: dict[str, str] = {}
@@ -166,19 +165,3 @@ def _show(
     stdout().print(told, markup=False)
     if request.preview is not None:
         stdout().print(f"sheet: {request.preview}", markup=False)
-
-
-@contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Errors in words of the command line."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from there")
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{folder} cannot be written: {error.strerror}") from error
-        raise ConfigError(
-            f"{error.filename} cannot be used: {error.strerror}" if error.filename else str(error)
-        ) from error

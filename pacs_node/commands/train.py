@@ -1,6 +1,5 @@
 """`pacs-node train ...`: pairs, the stages of a run, or a rival of it; each goes on where it was stopped."""
 
-import errno
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from typing import Any, Literal
 from PIL import UnidentifiedImageError
 
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.interrupt import resumable
 from pacs_node.commands.terminal import print_json, say, stdout
-from pacs_node.errors import ConfigError, DiskFull, ModelError
+from pacs_node.errors import ConfigError, ModelError
 from training.baselines.registry import BaselineName, Scale
 from training.checkpoint import CheckpointError
 from training.loop import Outcome, OutOfMemory, TrainingError
@@ -151,18 +151,10 @@ def _show(ended: Sequence[dict[str, Any]]) -> None:
 def _told(run_folder: Path) -> Iterator[None]:
     """Errors of the training in words of the command line."""
     try:
-        yield
-    except KeyboardInterrupt:  # while simulating; between two steps it is no error
-        say("interrupted; the same command goes on from there")
-        raise
-    except (PresetError, CheckpointError, PerceptualWeightsError, OutOfMemory, DeviceError) as error:
-        raise ConfigError(str(error)) from error
-    except UnidentifiedImageError as error:
-        raise ConfigError(f"{error}; the folders of pictures hold PNG and JPEG only") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{run_folder} cannot be written: {error.strerror}") from error
-        told = f"{error.filename} cannot be used: {error.strerror}" if error.filename else str(error)
-        raise ConfigError(told) from error
+        with resumable(run_folder, PresetError, CheckpointError, PerceptualWeightsError, OutOfMemory, DeviceError):
+            try:
+                yield
+            except UnidentifiedImageError as error:
+                raise ConfigError(f"{error}; the folders of pictures hold PNG and JPEG only") from error
     except TrainingError as error:
         raise ModelError(str(error)) from error
