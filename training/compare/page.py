@@ -11,6 +11,7 @@ from training.compare.tables import cost_table, set_tables
 from training.evaluate.facts import RESEARCH_USE
 from training.evaluate.html import STYLE
 from training.evaluate.legend import HOW_TO_READ
+from training.evaluate.markdown import facts_table, table_of
 from training.evaluate.tables import Table
 
 __all__ = ["Pictures", "as_html", "as_markdown"]
@@ -40,12 +41,12 @@ class Pictures:
 
 def as_markdown(comparison: Comparison, size: int, pictures: Mapping[str, Pictures]) -> str:
     """The page that may be passed on: pictures of simulated people at most."""
-    parts = [f"# {TITLE}", f"**{RESEARCH_USE}**", _facts_md(comparison.facts)]
-    parts += [*comparison.missing, FAIR, MEASURED, _table_md(cost_table(comparison, size))]
+    parts = [f"# {TITLE}", f"**{RESEARCH_USE}**", facts_table(comparison.facts)]
+    parts += [*comparison.missing, FAIR, MEASURED, table_of(cost_table(comparison, size), 3)]
     for result in comparison.sets:
         parts.append(f"## {_heading(result)}")
         parts.append("\n".join(f"- {sentence}" for sentence in findings(comparison, result)))
-        parts += [_table_md(table) for table in set_tables(comparison, result)]
+        parts += [table_of(table, 3) for table in set_tables(comparison, result)]
         shown = pictures.get(result.held_out.name)
         if shown is not None and shown.file is not None:
             parts.append(f"![Outputs and errors on {result.held_out.name}]({shown.file})")
@@ -77,26 +78,6 @@ def as_html(comparison: Comparison, size: int, pictures: Mapping[str, Pictures])
 
 def _heading(result: SetResult) -> str:
     return f"{result.held_out.name}: {result.held_out.title}"
-
-
-def _facts_md(facts: Mapping[str, str]) -> str:
-    code = ("command", "commit")
-    rows = [f"| {key} | {f'`{value}`' if key in code else _plain(value)} |" for key, value in facts.items()]
-    return "\n".join(["| | |", "|---|---|", *rows])
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _table_md(table: Table) -> str:
-    lines = [f"### {table.title}", ""]
-    lines.append("| " + " | ".join(_plain(head) for head in table.columns) + " |")
-    lines.append("|---" * len(table.columns) + "|")
-    for number, row in enumerate(table.rows):
-        cells = [f"**{_plain(cell)}**" if number == table.strong and cell else _plain(cell) for cell in row]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines + (["", table.note] if table.note else []))
 
 
 def _table_html(table: Table) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pacs_node.bench.markdown import as_markdown
 from training.evaluate.facts import RESEARCH_USE
+from training.evaluate.markdown import facts_table
 from training.evaluate.report import without_nan
 from training.lesions.plots import curves
 from training.lesions.run import Found
@@ -50,9 +51,7 @@ def write_page(path: Path, found: Found, facts: Mapping[str, str]) -> list[Path]
     """
     written = [path]
     parts = ["# Lesions", f"**{RESEARCH_USE}**", "\n".join(f"- {sentence}" for sentence in headline(found))]
-    parts.append(
-        "\n".join(["| | |", "|---|---|", *(f"| {key} | {_shown(key, text)} |" for key, text in facts.items())])
-    )
+    parts.append(facts_table(facts))
     for known, name in STRATIFIED.items():
         lesions = [each for each in found.lesions if each.truth_known is known]
         if lesions:
@@ -64,10 +63,6 @@ def write_page(path: Path, found: Found, facts: Mapping[str, str]) -> list[Path]
     parts += ["## How it is made", _list(HOW_IT_IS_MADE), "## How to read the figures", _list(HOW_TO_READ)]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return written
-
-
-def _shown(key: str, text: str) -> str:
-    return f"`{text}`" if key in ("digest", "command") else text.replace("|", "\\|")
 
 
 def _list(sentences: tuple[str, ...]) -> str:
