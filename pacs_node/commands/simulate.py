@@ -12,6 +12,7 @@ from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.interrupt import resumable
 from pacs_node.commands.terminal import print_json, say, stderr, stdout
 from pacs_node.errors import ConfigError
+from training.readers.durable import write_atomically
 from training.simulate.ct.scan import Refused
 from training.simulate.sheet import preview_sheet
 from training.simulation import (
@@ -133,7 +134,7 @@ def _claim(folder: Path, wish: Wish) -> None:
             earlier = None
         if earlier != facts:
             raise ConfigError(f"{folder} holds pairs of another seed, size, source or CT: choose another folder")
-    note.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_atomically(note, json.dumps(facts, indent=1).encode())
 
 
 def _form(request: Request, wish: Wish, missing: Sequence[Order], *, quiet: bool) -> list[float]:

@@ -18,6 +18,7 @@ from pacs_node.imaging.fit import Placement, intensity_range, letterbox, place
 from pacs_node.records import FloatImage
 from training.ingest.manifest import open_pairs
 from training.pairs import SHARD, PairShards, write_shard
+from training.readers.durable import write_atomically
 from training.simulation import Wish, draw_people, form_all, people_of, plan, read_pair, written
 from training.sources import SIMULATION, is_ingested, shard_ingested
 
@@ -95,7 +96,7 @@ def simulated(folder: Path, amounts: Amounts, seed: int, grid: int, advance: Adv
 def _fill(folder: Path, wish: Wish, count: int, advance: Advance) -> None:
     """What the folder lacks; pair k depends on the wish and k alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SIMULATION).write_text(json.dumps(asdict(wish), indent=1), encoding="utf-8")
+    write_atomically(folder / SIMULATION, json.dumps(asdict(wish), indent=1).encode())
     missing = [order for order in plan(wish, count) if not written(folder, order)]
     people = people_of(missing)
     for done, _ in enumerate(draw_people(folder, wish, people, 1), start=1):

@@ -18,6 +18,7 @@ from training.evaluate.cases import Case, Twins, measured, open_cases
 from training.ingest.manifest import Manifest, open_pairs
 from training.ingest.split import SHARES, hashed_place
 from training.pairs import SHARD, PairShards, write_shard
+from training.readers.durable import write_atomically
 from training.simulation import Wish, draw_people, form_all, people_of, plan, read_pair, written
 from training.sources import MixedPairs, PairSource, is_ingested
 
@@ -99,7 +100,7 @@ def simulate_pairs(folder: Path, seed: int, count: int, size: int, advance: Call
     folder.mkdir(parents=True, exist_ok=True)
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != facts:
         raise ConfigError(f"{folder} holds pairs of another seed or size: choose another folder")
-    note.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_atomically(note, json.dumps(facts, indent=1).encode())
     missing = [order for order in plan(wish, count) if not written(folder, order)]
     people = people_of(missing)
     for done, _ in enumerate(draw_people(folder, wish, people, 1), start=1):

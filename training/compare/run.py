@@ -31,6 +31,7 @@ from training.evaluate.facts import model_facts
 from training.evaluate.scores import Judge
 from training.metrics import tone_fitted
 from training.preset import Preset
+from training.readers.durable import write_atomically
 
 __all__ = ["SHIPS", "Order", "Watcher", "claim_folder", "compare", "one_thread", "sheets", "train_all"]
 
@@ -106,7 +107,7 @@ def claim_folder(order: Order, ground: Ground) -> None:
         if other:
             raise ConfigError(f"{order.folder} holds a comparison with other {', '.join(other)}: choose another folder")
     order.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plan, indent=1), encoding="utf-8")
+    write_atomically(path, json.dumps(plan, indent=1).encode())
 
 
 def train_all(order: Order, ground: Ground, tell: Callable[[str], None]) -> dict[Name, Trained] | None:

@@ -16,6 +16,7 @@ from training.compare.systems import Name
 from training.control import ControlData, train_control
 from training.loop import Outcome, Run
 from training.preset import Preset
+from training.readers.durable import write_atomically
 
 __all__ = [
     "ENOUGH_STEPS",
@@ -127,9 +128,7 @@ def train_system(task: Task) -> Trained | None:
     minutes = (sum(outcome.cpu_seconds for outcome in outcomes) + between) / 60
     steps = {outcome.folder.name: outcome.step for outcome in outcomes}
     trained = Trained(folder, f"preset {task.preset.name}" if own else task.scale, steps, minutes)
-    part = folder / f"{FACTS}.part"
-    part.write_text(json.dumps(asdict(trained) | {"folder": "."}, indent=1), encoding="utf-8")
-    part.replace(folder / FACTS)
+    write_atomically(folder / FACTS, json.dumps(asdict(trained) | {"folder": "."}, indent=1).encode())
     return trained
 
 
@@ -146,7 +145,7 @@ def _claim(task: Task) -> None:
             )
         return
     task.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(used, indent=1), encoding="utf-8")
+    write_atomically(path, json.dumps(used, indent=1).encode())
 
 
 def _settings_of(task: Task, *, exclude_defaults: bool) -> dict[str, Any]:

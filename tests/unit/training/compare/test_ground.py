@@ -1,6 +1,7 @@
 """Nobody is in both halves, whatever the pairs come from."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,25 @@ def test_shards_hold_the_radiograph_as_the_service_stretches_it(simulated: Path,
 def test_what_holds_no_pairs_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds neither pairs"):
         open_ground((tmp_path,), (), tmp_path / "shards", 64)
+
+
+def test_another_process_never_finds_half_of_the_note_on_a_folder(tmp_path: Path) -> None:
+    """Two `compare --only` on one folder: each looks at what the other has just noted."""
+    simulate_pairs(tmp_path / "pairs", 3, 0, 64, lambda *_: None)
+    watched, torn, ended = tmp_path / "pairs" / "simulation.json", list[str](), threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            text = watched.read_text(encoding="utf-8")
+            if not text.endswith("}"):
+                torn.append(text)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(300):
+            simulate_pairs(tmp_path / "pairs", 3, 0, 64, lambda *_: None)
+    finally:
+        ended.set()
+        watcher.join()
+    assert not torn
