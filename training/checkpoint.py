@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -100,8 +100,8 @@ def load_state(folder: Path) -> TrainingState | None:
         with safe_open(str(path), framework="pt") as stream:
             header = json.loads((stream.metadata() or {})["header"])
         return TrainingState(load_file(path), header)
-    except Exception as error:  # safetensors raises its own type, which is not exported for catching
-        raise CheckpointError(f"{path} is damaged") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: bring back a copy, or start over with --restart") from error
 
 
 def read_meta(folder: Path) -> Header:
@@ -116,6 +116,8 @@ def read_meta(folder: Path) -> Header:
         meta: Header = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} holds no checkpoint: train that stage first") from error
+    if not isinstance(meta, dict) or "config" not in meta:
+        raise CheckpointError(f"{folder / META} describes no checkpoint: train that stage again")
     return meta
 
 
@@ -137,7 +139,7 @@ def require_sizes(folder: Path, config: AutoencoderConfig | DenoiserConfig | Ref
 def _load_weights(folder: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the weights in {folder} do not fit the network that its {META} describes") from error
     model.eval().requires_grad_(False)
 

@@ -19,6 +19,7 @@ from model.denoiser import Denoiser
 from pacs_node.imaging.views import View, mean_layer
 from training.checkpoint import META, CheckpointError, load_autoencoder, load_denoiser, read_meta
 from training.latents import random_twins, shadowed_twins, write_array
+from training.pairs import open_shard
 from training.sources import PairSource
 from training.validate import Sampling, bone_layers
 
@@ -175,10 +176,12 @@ class CoarseShards:
     ------
     FileNotFoundError
         The folder has no shard.
+    ConfigError
+        A shard is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+        self.shards = [open_shard(path) for path in sorted(folder.glob("*.npy"))]
         if not self.shards:
             raise FileNotFoundError(f"no shard of sampled layers in {folder}")
         self.places = [(shard, row) for shard, rows in enumerate(self.shards) for row in range(len(rows))]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -136,6 +137,6 @@ def load_control(folder: Path) -> ControlNetwork:
     model = ControlNetwork(ControlConfig(sizes["patch"], tuple(sizes["widths"]), tuple(sizes["blocks"])))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the weights in {folder} do not fit their description") from error
     return model.eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
     Raises
     ------
     CheckpointError
-        There is no such checkpoint, or it is of other sizes.
+        There is no such checkpoint, it is damaged, or it is of other sizes.
     """
     folder = earlier / stage / "last"
     meta = read_meta(folder)
@@ -39,6 +40,8 @@ def start_weights(model: nn.Module, stage: str, earlier: Path) -> str:
         if isinstance(model, Refiner):
             weights = _grown(model, weights, tuple(meta["config"]["channels"]), tuple(meta["config"]["blocks"]))
         model.load_state_dict(weights)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged: bring back a copy, or name another run") from error
     except (OSError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{folder} is of another network: name the preset that it was trained with") from error
     return f"{stage}, {meta.get('step', '?')} steps"

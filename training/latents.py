@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from model.autoencoder import Autoencoder
 from training.augment import random_frame, random_nodules, random_strength, random_tone
+from training.pairs import open_shard
 from training.shadows import random_shadows
 from training.sources import PairSource
 
@@ -153,6 +154,8 @@ class LatentShards:
     ------
     FileNotFoundError
         The folder has no complete shard.
+    ConfigError
+        A shard is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -162,7 +165,7 @@ class LatentShards:
             raise FileNotFoundError(f"no shard of latents in {folder}")
         marked = all((folder / f"{stem}-{MARK}.npy").exists() for stem in stems)
         fields = (*FIELDS, MARK) if marked else FIELDS
-        self.shards = [[np.load(folder / f"{stem}-{field}.npy", mmap_mode="r") for field in fields] for stem in stems]
+        self.shards = [[open_shard(folder / f"{stem}-{field}.npy") for field in fields] for stem in stems]
         self.places = [(shard, row) for shard, arrays in enumerate(self.shards) for row in range(len(arrays[0]))]
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +11,12 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from pacs_node.errors import ConfigError
 from pacs_node.imaging.fit import intensity_range
 from training.simulate.cache import AnatomyCache
 from training.simulate.pair import form_pair
 
-__all__ = ["PairShards", "form_shards", "write_shard"]
+__all__ = ["PairShards", "form_shards", "open_shard", "write_shard"]
 
 FULL_SCALE = 65535
 SHARD = 100
@@ -29,6 +31,22 @@ def write_shard(path: Path, pairs: list[tuple[NDArray[np.float32], NDArray[np.fl
     with temporary.open("wb") as stream:
         np.save(stream, np.rint(stack.clip(0, 1) * FULL_SCALE).astype(np.uint16))
     temporary.replace(path)
+
+
+def open_shard(path: Path) -> NDArray[Any]:
+    """Map a `.npy` into memory.
+
+    Raises
+    ------
+    ConfigError
+        It is damaged, as a power cut or a full disk leaves it.
+    """
+    try:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:  # of NumPy, whose text speaks of pickles
+        told = f"{path} is damaged: remove {path.parent}, and the command that made it makes it again"
+        raise ConfigError(told) from error
+    return mapped
 
 
 def form_shards(
@@ -79,11 +97,13 @@ class PairShards:
     ------
     FileNotFoundError
         The folder has no shard.
+    ConfigError
+        A shard is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shards = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+        self.shards = [open_shard(path) for path in sorted(folder.glob("*.npy"))]
         if not self.shards:
             raise FileNotFoundError(f"no shard of pairs in {folder}")
         self.ends = np.cumsum([len(shard) for shard in self.shards])

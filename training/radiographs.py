@@ -8,6 +8,7 @@ from PIL import Image
 from pydicom import Dataset
 from torch import Tensor
 
+from pacs_node.errors import ConfigError
 from pacs_node.imaging.fit import Placement, to_grid
 from pacs_node.records import Radiograph
 
@@ -25,10 +26,19 @@ def load_square(path: Path, size: int) -> tuple[Tensor, Placement]:
     -------
     image : (size, size) float32 in [-1, 1]; black beside a picture that is not square.
     placement : where the picture lies on the square.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be decoded.
     """
-    with Image.open(path) as picture:
-        deep = picture.mode.startswith("I")
-        values = np.asarray(picture if deep else picture.convert("L"), dtype=np.float32)
+    try:
+        with Image.open(path) as picture:
+            deep = picture.mode.startswith("I")
+            values = np.asarray(picture if deep else picture.convert("L"), dtype=np.float32)
+    except (OSError, SyntaxError, ValueError) as error:  # all that Pillow raises, seldom with the file's name
+        told = "copy it again or take it out, the folders of pictures hold PNG and JPEG only"
+        raise ConfigError(f"{path} cannot be decoded: {told}") from error
     radiograph = Radiograph(values / np.float32(65535 if deep else 255), None, 16 if deep else 8, Dataset())
     grid_image = to_grid(radiograph, size)
     return torch.from_numpy(grid_image.pixels[0, 0]), grid_image.placement

@@ -1,6 +1,7 @@
 """What is written about a training while it runs: a bar, `metrics.jsonl`, TensorBoard, sheets of pictures."""
 
 import json
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,8 @@ LARGEST_PICTURE = 512  # px, each on a sheet
 class Record:
     """The bar and the files of one run, from the step it starts at.
 
-    What an earlier run noted after its last checkpoint (it was killed) is dropped: those steps are taken again.
+    What an earlier run noted after its last checkpoint (it was killed) is dropped: those steps are taken again. A
+    training that starts over drops what was best before too, which whoever exports it would take for its own.
     """
 
     def __init__(self, run: Run, name: str, step: int) -> None:
@@ -31,6 +33,8 @@ class Record:
         self.events = _writer(run.folder / EVENTS, step) if run.tensorboard else None
         self.bar = _bar(run.quiet)
         _forget_after(run.folder / METRICS, step)
+        if not run.resume:
+            shutil.rmtree(run.folder / "best", ignore_errors=True)
 
     def __enter__(self) -> "Record":
         self.bar.start()

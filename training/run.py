@@ -15,6 +15,7 @@ import torch
 
 from export.fingerprint import fingerprint
 from model.denoiser import Denoiser
+from pacs_node.errors import ConfigError
 from training.autoencoder import AutoencoderData, train_autoencoder
 from training.baselines.registry import BASELINES, BaselineName, Scale
 from training.baselines.train import Terms, train_baseline
@@ -240,9 +241,10 @@ def _gathered(plan: _Plan) -> Gathered:
     looked_at = plan.sources.real_pairs
     if looked_at is None:
         return found
-    return replace(
-        found, real=validation_pairs(looked_at, size) if is_ingested(looked_at) else RealPairs(looked_at, size)
-    )
+    real = validation_pairs(looked_at, size) if is_ingested(looked_at) else RealPairs(looked_at, size)
+    if real is None:  # asked for, and so not to be left out in silence
+        raise ConfigError(f"{looked_at} holds no pair of the split validation: ingest more patients, or other pairs")
+    return replace(found, real=real)
 
 
 def _provenance(plan: _Plan, data: Gathered) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def held_out_images(real: RealPairs | None) -> Tensor | None:
 
 
 def _identity(folder: Path) -> str:
-    """SHA-256 of what a folder holds to train on, by its manifest, else by the names and sizes of its files.
+    """SHA-256 of what a folder holds to train on: its manifest, the names and sizes of its pictures, or its shards.
+
+    Shards are read whole: they are not compressed, so that others of one name have the same size whatever they show.
 
     Raises
     ------
@@ -192,9 +194,16 @@ def _identity(folder: Path) -> str:
     """
     if is_ingested(folder):
         return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    ending = "*.png" if (folder / SIMULATION).is_file() else "*.npy"
-    names = [f"{path.name}:{path.stat().st_size}" for path in sorted(folder.glob(ending))]
-    if not names and ending == "*.npy":
+    if (folder / SIMULATION).is_file():
+        names = [f"{path.name}:{path.stat().st_size}" for path in sorted(folder.glob("*.png"))]
+        return hashlib.sha256(" ".join(names).encode()).hexdigest()
+    shards = [f"{path.name}:{_digest(path)}" for path in sorted(folder.glob("*.npy"))]
+    if not shards:
         told = "neither pairs of `pacs-node ingest` nor of `pacs-node simulate` nor the pairs/ of another training"
         raise ConfigError(f"{folder} holds {told}")
-    return hashlib.sha256(" ".join(names).encode()).hexdigest()
+    return hashlib.sha256(" ".join(shards).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

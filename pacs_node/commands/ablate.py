@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.interrupt import resumable, terminated_as_interrupted
+from pacs_node.commands.places import require_places
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
 from pacs_node.errors import ConfigError, ModelError
 from training.ablate.compare import Seen
@@ -92,6 +93,7 @@ def run(order: Order, *, as_json: bool) -> int:
     """
     if order.data is not None and not order.data.is_dir():
         raise ConfigError(f"there is no folder {order.data}")
+    require_places(order.folder, order.markdown)
     with _told(order.folder), terminated_as_interrupted(), _bars(quiet=as_json) as told:
         wish = _wish(order)
         results = ablate(wish, lambda: _judge(order.lpips), told)

@@ -1,5 +1,6 @@
 """The one place where an error becomes a message and an exit code."""
 
+import errno
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ class ExitCode:
     INTERRUPTED = 130  # Ctrl-C
 
 
+# What a file system says to a path that a person chose; another user or another path helps.
+NOT_TO_BE_USED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
 # How to get a module that a command may miss.
 EXTRAS = {
     "matplotlib": "pip install 'pacs-node[training]'",
@@ -56,7 +59,18 @@ def _expected(error: BaseException) -> tuple[str, int] | None:
     for kind, code in ((ConfigError, ExitCode.CONFIGURATION), (ModelError, ExitCode.MODEL)):
         if isinstance(error, kind):
             return str(error), code
+    if isinstance(error, OSError):
+        return _of_the_file_system(error)
     return ("interrupted", ExitCode.INTERRUPTED) if isinstance(error, KeyboardInterrupt) else None
+
+
+def _of_the_file_system(error: OSError) -> tuple[str, int] | None:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        where = "" if error.filename is None else f" {error.filename}"
+        return f"no room to write{where}: {error.strerror}; the same command may work later", ExitCode.TRY_AGAIN
+    if error.filename is not None and error.errno in NOT_TO_BE_USED:
+        return f"{error.filename} cannot be used: {error.strerror}", ExitCode.CONFIGURATION
+    return None
 
 
 def _unexpected(error: BaseException, *, debug: bool) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from model.bundle import Bundle
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.places import require_places
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.config import Device
 from pacs_node.engine import Engine
@@ -26,7 +27,7 @@ from training.evaluate.choice import checkpoints, rank
 from training.evaluate.facts import facts
 from training.evaluate.folds import Folds
 from training.evaluate.reconstruction import held_out
-from training.evaluate.report import as_json, write_markdown, write_report
+from training.evaluate.report import as_json, without_nan, write_markdown, write_report
 from training.evaluate.run import Evaluation, Materials, evaluate
 from training.evaluate.scores import LPIPS_SIDE, Judge
 from training.evaluate.tables import summary
@@ -120,12 +121,12 @@ def _ranked(order: Order, runs: tuple[Path, ...], *, as_json_document: bool) -> 
     """The checkpoints of training runs, by what they do on the pairs at the bundle's grid; the best comes first."""
     folders = [folder for run_folder in runs for folder in checkpoints(run_folder)]
     try:
-        pairs = RealPairs(order.pairs, load_bundle(order.bundle).spec.grid)
+        pairs = RealPairs(order.pairs, load_bundle(order.bundle).spec.grid, split=order.split)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
     choices = [asdict(choice) for choice in rank(folders, pairs)]
     if as_json_document:
-        print_json(choices)
+        print_json(without_nan(choices))
     else:
         cells = [[f"{value:.3f}" if isinstance(value, float) else value for value in c.values()] for c in choices]
         stdout().print(table(list(choices[0]), cells, title=f"on {len(pairs.names)} pairs, the best first"))
@@ -137,8 +138,7 @@ def _materials(order: Order) -> tuple[Materials, list[str]]:
     for folder in (order.pairs, order.radiographs, order.folds):
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}")
-    if order.markdown is not None and not order.markdown.resolve().parent.is_dir():
-        raise ConfigError(f"there is no folder {order.markdown.parent}")
+    require_places(order.output, order.markdown)
     bundle = load_bundle(order.bundle)
     judge, notes = Judge(None), [WITHOUT_LPIPS]
     if order.lpips_side:

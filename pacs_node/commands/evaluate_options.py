@@ -69,7 +69,8 @@ def evaluate(
         from pacs_node.commands.lesions import LesionOrder, run_lesions
 
         what, made = (radiographs, pairs, count, seed), (output, markdown)
-        raise typer.Exit(run_lesions(LesionOrder(bundle, *what, *made, Device(device), threads), as_json_document=json))
+        asked = LesionOrder(bundle, *what, *made, Device(device), threads, split)
+        raise typer.Exit(run_lesions(asked, as_json_document=json))
     if pairs is None:
         raise typer.BadParameter("name a folder of pairs, or take --lesions with --radiographs", param_hint="--pairs")
     data, targets = (pairs, split, parse_steps(steps), control, folds, radiographs), (output, markdown)

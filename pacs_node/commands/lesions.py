@@ -9,11 +9,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from pacs_node.bench.environment import describe_environment
 from pacs_node.commands.errors import ExitCode
+from pacs_node.commands.places import require_places
 from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.config import Device
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError, DiskFull
 from training.evaluate.facts import facts
+from training.ingest.manifest import Split
 from training.lesions.report import as_json, write_json, write_page
 from training.lesions.run import Found, Subject, measure_all, paired_subjects, plain_subjects
 from training.lesions.tables import grids, headline
@@ -34,12 +36,13 @@ class LesionOrder:
     markdown: Path | None = None
     device: Device = Device.AUTO
     threads: int = 0
+    split: Split | None = None
 
     @property
     def command(self) -> str:
         """The command line that makes the same report."""
         words: list[object] = ["pacs-node", "evaluate", "--lesions", "--bundle", self.bundle]
-        named = (("radiographs", self.radiographs), ("pairs", self.pairs))
+        named = (("radiographs", self.radiographs), ("pairs", self.pairs), ("split", self.split))
         files = (("output", self.output), ("markdown", self.markdown))
         for name, value in (*named, ("count", self.count), ("seed", self.seed), *files):
             words += [f"--{name}", value] if value is not None else []
@@ -86,13 +89,12 @@ def _subjects(order: LesionOrder) -> list[Subject]:
     for folder in (order.radiographs, order.pairs):
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}")
-    if order.markdown is not None and not order.markdown.resolve().parent.is_dir():
-        raise ConfigError(f"there is no folder {order.markdown.parent}")
+    require_places(order.output, order.markdown)
     subjects: list[Subject] = []
     if order.radiographs is not None:
         subjects += plain_subjects(order.radiographs, order.count)
     if order.pairs is not None:
-        subjects += paired_subjects(order.pairs, order.count)
+        subjects += paired_subjects(order.pairs, order.count, order.split)
     if not subjects:
         raise ConfigError("--lesions needs frontal chest radiographs: --radiographs FOLDER, or --pairs FOLDER, or both")
     return subjects

@@ -31,12 +31,15 @@ def run(radiograph: Path, output: Path, *, preview: Path | None, config: Path | 
     Rejected
         The file is not a radiograph that can be processed.
     ConfigError
-        There is no such file; ``output`` or ``preview`` would replace the source, or lies in no folder.
+        There is no such file; ``output`` or ``preview`` would replace the source, the other one or a device, or lies in
+        no folder.
     """
     if not radiograph.is_file():
         raise ConfigError(f"{radiograph} is not a file")
     for path in (output, preview):
         _check_target(path, radiograph)
+    if preview is not None and preview.resolve() == output.resolve():
+        raise ConfigError("the preview must not replace the companion; give another --preview")
     settings = load_settings(config)
     with stderr().status("loading the network") as progress:
         bundle = load_bundle(settings.model.bundle)
@@ -68,6 +71,8 @@ def _check_target(path: Path | None, radiograph: Path) -> None:
         raise ConfigError("the companion must not replace its source; give another --output")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder; name the file to write, as {path / 'companion.dcm'}")
+    if path.exists() and not path.is_file():  # the finished file would take the place of /dev/null itself
+        raise ConfigError(f"{path} is a device or a pipe; name the file to write")
 
 
 def _write(companion: Dataset, output: Path) -> None:
@@ -92,8 +97,9 @@ def _write_preview(path: Path, radiograph: Radiograph, inference: Inference) -> 
 
 
 def _record(settings: Settings, bundle: Bundle, companion: Dataset, inference: Inference, seconds: float) -> None:
-    if not settings.node.data_dir.is_dir():
-        return  # no node ever ran there: the database library, a fifth of the start-up, is not needed
+    with suppress(OSError):  # a folder that cannot be looked at may be a node's: `record_command` says so
+        if not settings.node.data_dir.is_dir():
+            return  # no node ever ran there: the database library, a fifth of the start-up, is not needed
     from pacs_node.commands.record import record_command  # noqa: PLC0415 (see above)
 
     record_command(

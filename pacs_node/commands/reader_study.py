@@ -53,6 +53,8 @@ def make_command(request: Request, *, as_json: bool) -> int:
 
     if request.key is not None and request.folder.resolve() in request.key.resolve().parents:
         raise ConfigError("the key must not lie in the study that it opens: give --key another folder")
+    if request.key is not None and not request.key.resolve().parent.is_dir():
+        raise ConfigError(f"there is no folder {request.key.parent}")
     found = find_pairs(request.studies)
     truth = assign_truth(read_truth(request.truth), found.pairs) if request.truth else {}
     readers = tuple(f"r{number}" for number in range(1, request.readers + 1))

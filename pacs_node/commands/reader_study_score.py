@@ -9,8 +9,8 @@ from pathlib import Path
 from pacs_node import __version__
 from pacs_node.bench.environment import describe_environment
 from pacs_node.commands.errors import EXTRAS, ExitCode
+from pacs_node.commands.places import require_places
 from pacs_node.commands.terminal import print_json, say, stdout, table
-from pacs_node.errors import ConfigError
 from training.readers.durable import write_atomically
 from training.readers.page import NOBODY_READ, as_json, as_page, readings_csv
 from training.readers.records import open_study, read_answers
@@ -60,8 +60,7 @@ def run(asked: Order, *, as_json_document: bool) -> int:
     DiskFull
         The report cannot be written.
     """
-    if asked.markdown is not None and not asked.markdown.resolve().parent.is_dir():
-        raise ConfigError(f"there is no folder {asked.markdown.parent}")
+    require_places(asked.output, asked.markdown)
     study = open_study(asked.study)
     result = score_study(study, read_answers(asked.study), asked.options)
     facts = {

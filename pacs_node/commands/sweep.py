@@ -16,8 +16,10 @@ from pacs_node.config import Device
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError
 from training.evaluate.cases import open_cases
+from training.evaluate.report import without_nan
 from training.evaluate.scores import METRICS, Judge
 from training.perceptual import PerceptualWeightsError, load_perceptual
+from training.sources import is_ingested
 from training.sweep import Ground, Trial, plan, sweep
 
 __all__ = ["Order", "parse_values", "run"]
@@ -77,7 +79,9 @@ def run(order: Order, *, as_json: bool) -> int:
     values = parse_values(order.vary)
     bundle = load_bundle(order.bundle)
     trials = plan(bundle.spec, values)
-    engine, cases = open_engine(bundle, Device(order.device), order.threads), open_cases(order.pairs)
+    # what is chosen on the test split has been seen by it
+    cases = open_cases(order.pairs, "validation" if is_ingested(order.pairs) else None)
+    engine = open_engine(bundle, Device(order.device), order.threads)
     real = [case for case in cases if case.dual_energy] or cases
     say(f"{len(trials)} ways on {len(real)} pairs")
     with _bar() as bar:
@@ -85,7 +89,8 @@ def run(order: Order, *, as_json: bool) -> int:
         sweep(Ground(bundle, engine, real, _judge(order.lpips)), trials, lambda: bar.advance(task))
     trials.sort(key=lambda trial: trial.scores[order.by], reverse=best_is_high)
     if as_json:
-        print_json([{**trial.changes, **trial.scores, "seconds": round(trial.seconds, 2)} for trial in trials])
+        rows = [{**trial.changes, **trial.scores, "seconds": round(trial.seconds, 2)} for trial in trials]
+        print_json(without_nan(rows))
     else:
         stdout().print(_table(trials, list(values), order.by))
         say(f"to keep the first: {_keep(order.bundle, trials[0])}")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 __all__ = ["print_json", "say", "stderr", "stdout", "table"]
 
 
+CONTROLS = frozenset({"Cc", "Cs"})  # control characters, and bytes of a name that is no text
 PIPE_WIDTH = 1000  # columns; in a file or a pipe a row stays one line, for grep
 
 
@@ -30,8 +32,11 @@ def say(message: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """The only output of a command with `--json`: one JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """The only output of a command with `--json`: one JSON document on stdout.
+
+    In ASCII: a terminal may have another character set than UTF-8, and the name of a file may be in none.
+    """
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
@@ -45,4 +50,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else escape(str(value))
+    """Control characters as Python writes them: a file's name from a CD may hold what commands a terminal."""
+    text = "" if value is None else str(value)
+    return escape("".join(repr(each)[1:-1] if unicodedata.category(each) in CONTROLS else each for each in text))

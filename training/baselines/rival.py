@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -162,7 +163,7 @@ def load_baseline(folder: Path, *, steps: int | None = None, device: str | torch
     network = baseline.read(meta["config"])
     try:
         network.load_state_dict(load_file(found / WEIGHTS))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"the weights in {found} do not fit their description") from error
     own = network.config.steps if isinstance(network, BSDiff) else 1
     used = (steps or own) if isinstance(network, BSDiff) else 1

@@ -173,7 +173,9 @@ def _ingested(folder: Path, size: int) -> _Part:
     records = Manifest.read(folder).pairs
     people = len({record.patient for record in records if record.split == "train"})
     test = _ingested_test(folder) if any(record.split == "test" for record in records) else None
-    identity = hashlib.sha256(" ".join(record.pair_id for record in pairs.records).encode()).hexdigest()
+    # pixels and tone too: the same pairs ingested in another way are other pairs
+    known = [f"{record.pair_id} {record.written_sha256} {record.tone_curve}" for record in pairs.records]
+    identity = hashlib.sha256(" ".join(known).encode()).hexdigest()
     return _Part(len(pairs), pairs.__getitem__, f"{len(pairs)} ingested pairs of {people} people", identity, test)
 
 
@@ -193,7 +195,7 @@ def _simulated(folder: Path, size: int, *, whole: bool) -> _Part:
         raise ConfigError(f"{folder} holds no pair to train on: `pacs-node simulate -o {folder} -n 300` makes some")
     seen = {person for name in trained for person in people[name]}
     told = f"{len(trained)} simulated pairs of {len(seen)} people ({_wish(folder)})"
-    identity = hashlib.sha256(f"{_wish(folder)} {' '.join(trained)}".encode()).hexdigest()
+    identity = hashlib.sha256(f"{_wish(folder)} {' '.join([*trained, *_rarely(folder)])}".encode()).hexdigest()
     test = _simulated_test(folder, tested) if tested and not whole else None
     return _Part(len(trained), partial(_stretched, folder, trained, size), told, identity, test)
 
@@ -256,6 +258,12 @@ def _person(anatomy: Sequence[str | int]) -> str:
 def _wish(folder: Path) -> str:
     facts = json.loads((folder / SIMULATION).read_text(encoding="utf-8"))
     return f"{facts['source']}, seed {facts['seed']}, {facts['size']} px"
+
+
+def _rarely(folder: Path) -> list[str]:
+    """What else the pairs depend on, where it is not as usual."""
+    facts = json.loads((folder / SIMULATION).read_text(encoding="utf-8"))
+    return [f"{key}={facts[key]}" for key in ("scans", "motion") if facts.get(key)]
 
 
 def _shards(part: _Part, target: Path) -> Path:

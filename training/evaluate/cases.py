@@ -1,5 +1,6 @@
 """Real pairs to measure on: a radiograph as the service gets it, and its soft-tissue truth."""
 
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ BITS = 16  # of an ingested picture
 # Truths of this set are computed from the radiograph by another algorithm: no dual energy, so no part of the mean.
 COMPUTED = "jsrt"
 LARGEST_DIFFERENCE = 0.05  # of the sides of twins; more is no export's rounding
+WRONG = "take the pair out, or bring the right twin"
+SAME = 1 / 255  # a grey level of 8 bits: twins that differ nowhere by more are one picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +76,8 @@ def open_cases(folder: Path, split: Split | None = None) -> list[Case]:
         return _ingested(folder, split)
     if split is not None:
         raise ConfigError(f"{folder} was not ingested, so it has no split {split}: leave --split out")
-    radiographs = sorted(folder.glob("*_cxr.*"))
+    # what begins with a point is no picture: macOS leaves such a file beside each on a shared disk
+    radiographs = sorted(path for path in folder.glob("*_cxr.*") if not path.name.startswith("."))
     if not radiographs:
         raise ConfigError(f"{folder} holds neither a manifest.json nor a pair NAME_cxr.* with NAME_soft.*")
     return [_plain(path) for path in radiographs]
@@ -89,7 +93,7 @@ def measured(image: FloatImage, longest: int = LONGEST_SIDE) -> FloatImage:
 
 def _plain(path: Path) -> Case:
     stem = path.name[: path.name.rindex("_cxr")]
-    twins = sorted(path.parent.glob(f"{stem}_soft.*"))
+    twins = sorted(path.parent.glob(f"{glob.escape(stem)}_soft.*"))
     if not twins:
         raise ConfigError(f"{path} has no twin {stem}_soft.*")
     source = stem.split("_")[0]
@@ -98,7 +102,14 @@ def _plain(path: Path) -> Case:
 
 def _read(radiograph_path: Path, truth_path: Path) -> Twins:
     radiograph, truth = (read_positive(path) for path in (radiograph_path, truth_path))
-    return Twins(radiograph, _of_shape(truth.pixels, radiograph.pixels.shape, truth_path))
+    return _twins(radiograph, _of_shape(truth.pixels, radiograph.pixels.shape, truth_path), str(radiograph_path), WRONG)
+
+
+def _twins(radiograph: Radiograph, truth: FloatImage, name: str, advice: str) -> Twins:
+    """A pair with something to take out: without, every ratio to that is a division by nothing."""
+    if np.allclose(radiograph.pixels, truth, rtol=0, atol=SAME):
+        raise ConfigError(f"{name} and its twin are the same picture: {advice}")
+    return Twins(radiograph, truth)
 
 
 def read_positive(path: Path) -> Radiograph:
@@ -146,4 +157,5 @@ class _Ingested:
     def __call__(self) -> Twins:
         covered = self.pairs.placement(self.index).covered()
         cxr, soft = (np.ascontiguousarray(image[covered]) for image in self.pairs[self.index])
-        return Twins(Radiograph(cxr, None, BITS, Dataset()), soft)
+        name = f"{self.pairs.folder}, pair {self.pairs.records[self.index].pair_id}"
+        return _twins(Radiograph(cxr, None, BITS, Dataset()), soft, name, "ingest into a new folder, to leave it out")

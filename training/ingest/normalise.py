@@ -25,6 +25,7 @@ FEWEST_MATCHED = 0.3
 LEAST_SIMILAR = 0.2
 LARGEST_STRETCH = 1.15  # of the affine map; more is another picture, or a match that went astray
 SMALLEST_PART = 0.7  # of the radiograph that the twin has to cover
+SAME = 1 / 255  # a grey level of 8 bits: twins that differ nowhere by more are one picture
 COARSE = 256  # px of the square on which the two polarities are compared
 
 
@@ -69,12 +70,13 @@ def normalise(cxr_path: Path, soft_path: Path, recipe: Recipe) -> Normalised:
     Raises
     ------
     Refused
-        Every reason of `read_picture`; NOT_TWINS, OUT_OF_REGISTER, LITTLE_OVERLAP.
+        Every reason of `read_picture`; SAME_PICTURE, NOT_TWINS, OUT_OF_REGISTER, LITTLE_OVERLAP.
     """
     facts: dict[str, Any] = {}
     try:
         cxr, soft = _read(cxr_path, "the radiograph"), _read(soft_path, "the soft-tissue picture")
         facts |= {"cxr_size": cxr.pixels.shape, "soft_size": soft.pixels.shape}
+        _require_two(cxr, soft)
         cxr, soft, turns = _positives(cxr, soft, recipe.polarity)
         facts |= turns
         cxr, soft = _laid_together(cxr, soft, recipe, facts)
@@ -139,6 +141,11 @@ def _are_opposite(cxr: Radiograph, soft: Radiograph) -> bool:
     first = letterbox(_stretched(cxr), at)
     second = letterbox(_stretched(soft), _placed(soft, COARSE))
     return coarse_shift(first[at.covered()], second[at.covered()])[1] < 0
+
+
+def _require_two(cxr: Radiograph, soft: Radiograph) -> None:
+    if cxr.pixels.shape == soft.pixels.shape and np.allclose(cxr.pixels, soft.pixels, rtol=0, atol=SAME):
+        raise Refused(Refusal.SAME_PICTURE, "the twin is the radiograph itself, with its bones: bring the right one")
 
 
 def _registered(found: Registration, unit: float) -> dict[str, Any]:

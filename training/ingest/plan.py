@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.ingest.found import Found, Loner
@@ -68,24 +68,42 @@ def make_plan(found: Found, key: str, recipe: Recipe, folder: Path, known: tuple
     jobs: list[Job] = []
     loners = list(found.loners)
     seen: dict[str, str] = {}
-    for pair in found.pairs:
-        digests = private.digest(pair.cxr), private.digest(pair.soft)
+    files = [(pair, (private.digest(pair.cxr), private.digest(pair.soft))) for pair in found.pairs]
+    people = _people((pair.patient, digests[0]) for pair, digests in files)
+    for pair, digests in files:
         pair_id = private.hashed("/".join(digests))
         if pair_id in seen:
             told = "the same two pictures are there under another name"
             loners.append(Loner(pair.name, pair.cxr, Refusal.DUPLICATE_CONTENT, told))
             continue
         seen[pair_id] = pair.name
-        private.remember(pair_id, key, pair)
+        known_as = people[pair.patient]
+        private.remember(pair_id, key, replace(pair, patient=known_as))
         record = records.get(pair_id)
         if record is None or record.recipe != digest or not _written(record, folder):
-            patient = private.hashed(f"patient {pair.patient}")
+            patient = private.hashed_patient(known_as)
             jobs.append(Job(pair_id, patient, key, pair.cxr, pair.soft, digests, recipe, folder))
     replaced = _replaced(records, private, key, seen)
     todo = {job.pair_id for job in jobs} | set(replaced)
     kept = {pair_id: record for pair_id, record in records.items() if pair_id not in todo}
     gone = sum(record.source == key and pair_id not in seen for pair_id, record in kept.items())
     return Plan(jobs, kept, replaced, gone, loners)
+
+
+def _people(films: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names of patients -> the one name of all who share a film: a copy under another name is no other person.
+
+    Parameters
+    ----------
+    films : patient, and digest of the radiograph.
+    """
+    groups: dict[str, set[str]] = {}
+    shown: dict[str, str] = {}
+    for patient, digest in films:
+        group = groups.setdefault(patient, {patient})
+        group |= groups[shown.setdefault(digest, patient)]
+        groups |= dict.fromkeys(group, group)
+    return {patient: min(group) for patient, group in groups.items()}
 
 
 def _written(record: PairRecord, folder: Path) -> bool:

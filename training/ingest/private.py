@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pacs_node.errors import ConfigError
 from training.ingest.found import Candidate
+from training.ingest.manifest import Manifest, Split
 
 __all__ = ["Origin", "Private"]
 
@@ -35,11 +36,13 @@ class Private(BaseModel):
     key : 32 random bytes as hex. Without it, nobody can find a PatientID by hashing all there are.
     origins : by pair id.
     digests : size, modification time in ns and SHA-256 of each file read, so that it need not be read again.
+    splits : by seed, the split that each patient was ever given; a pair that is made anew has lost its record.
     """
 
     key: str
     origins: dict[str, Origin] = {}
     digests: dict[str, tuple[int, int, str]] = {}
+    splits: dict[int, dict[str, Split]] = {}
 
     @classmethod
     def open(cls, folder: Path, *, must_exist: bool = False) -> "Private":
@@ -75,6 +78,10 @@ class Private(BaseModel):
         """The keyed hash of a name, 16 hex digits."""
         return hmac.new(bytes.fromhex(self.key), text.encode(), hashlib.sha256).hexdigest()[:ID_DIGITS]
 
+    def hashed_patient(self, patient: str) -> str:
+        """The keyed hash of a patient, which no pair's or file's is."""
+        return self.hashed(f"patient {patient}")
+
     def digest(self, path: Path) -> str:
         """SHA-256 of a file, remembered as long as its size and time of modification stay."""
         stat = path.stat()
@@ -85,6 +92,13 @@ class Private(BaseModel):
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         self.digests[str(path)] = (stat.st_size, stat.st_mtime_ns, digest)
         return digest
+
+    def learn_splits(self, manifest: Manifest) -> None:
+        """Note the splits that a manifest holds, by what its patients are called now: `--patient` may have changed."""
+        known = self.splits.setdefault(manifest.split_seed, {})
+        for record in manifest.pairs:
+            if record.split is not None and record.pair_id in self.origins:
+                known.setdefault(self.origins[record.pair_id].patient, record.split)
 
     def remember(self, pair_id: str, source: str, pair: Candidate) -> None:
         """Note where a pair came from."""

@@ -19,6 +19,7 @@ class Refusal(StrEnum):
     TOO_SMALL = "too_small"
     TOO_LARGE = "too_large"
     BLANK = "blank"
+    SAME_PICTURE = "same_picture"  # the twin is the radiograph, bones and all
     NOT_TWINS = "not_twins"  # the structures of the two pictures do not match anywhere
     OUT_OF_REGISTER = "out_of_register"  # too much displacement is left after registration
     LITTLE_OVERLAP = "little_overlap"  # the twin covers too little of the radiograph

@@ -136,6 +136,8 @@ class _State:
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for stale in (folder / PICTURES).glob(".*.part"):  # of one that was killed
             stale.unlink()
+        if self.before is not None:  # now: what is made anew has no split until all of it is made
+            self.private.learn_splits(self.before)
         self.private.write(folder)  # before the first picture: its id must be known again
         saved = time.monotonic()
         try:
@@ -148,32 +150,32 @@ class _State:
             self.save()  # what is done is done, whatever stopped it
             raise
         self.split()
-        self.save()
+        self.private.write(folder)
+        self.save(self.order.split_seed)
         for pair_id in self.plan.replaced:
             for kind in ("cxr", "soft"):
                 (folder / PICTURES / f"{pair_id}_{kind}.png").unlink(missing_ok=True)
 
     def split(self) -> None:
-        """Give every pair that was taken its split; a patient keeps the one that an earlier ingest gave."""
+        """Give every pair that was taken its split; a patient keeps the one that any earlier ingest gave."""
         seed = self.order.split_seed
         names = {r.pair_id: self.private.origins[r.pair_id].patient for r in self.records.values() if not r.refused}
-        stays = self.before is not None and self.before.split_seed == seed
-        earlier = {names[r.pair_id]: r.split for r in self._before() if stays and r.split and r.pair_id in names}
+        earlier = self.private.splits.setdefault(seed, {})
         splits = assign_splits(names.values(), seed, earlier)
+        earlier |= splits
         for pair_id, patient in names.items():
-            self.records[pair_id] = self.records[pair_id].model_copy(update={"split": splits[patient]})
+            known = {"split": splits[patient], "patient": self.private.hashed_patient(patient)}
+            self.records[pair_id] = self.records[pair_id].model_copy(update=known)
 
-    def _before(self) -> Iterator[PairRecord]:
-        yield from self.before.pairs if self.before else ()
-
-    def save(self) -> None:
+    def save(self, split_seed: int | None = None) -> None:
+        """Write the manifest; without ``split_seed``, the one whose splits its records still have."""
         hashed = self.private.hashed
         loners = [_unpaired(hashed(loner.name), self.key, loner) for loner in self.plan.loners]
         others = [one for one in self.before.unpaired if one.source != self.key] if self.before else []
         pairs = sorted(self.records.values(), key=lambda record: record.pair_id)
         fresh = Manifest(
             size=self.order.recipe.size,
-            split_seed=self.order.split_seed,
+            split_seed=split_seed if split_seed is not None else self.before.split_seed if self.before else 0,
             sources=self.sources,
             pairs=tuple(pairs),
             unpaired=(*others, *loners),

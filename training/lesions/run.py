@@ -15,6 +15,7 @@ from pacs_node.imaging.fuse import native_layer
 from pacs_node.pipeline import predicted_bone, run_network
 from pacs_node.records import FloatImage, MaskImage, Radiograph
 from training.evaluate.cases import Case, open_cases, read_positive
+from training.ingest.manifest import Split
 from training.lesions.attenuation import MU, ToneCurve, mm_per_px
 from training.lesions.measure import FalseStructures, Four, Remains, false_structures, remains
 from training.lesions.places import Place, bone_mask, places_for, two_lungs
@@ -98,15 +99,19 @@ def _plain(path: Path) -> tuple[Radiograph, None]:
     return read_positive(path), None
 
 
-def paired_subjects(folder: Path, count: int) -> list[Subject]:
+def paired_subjects(folder: Path, count: int, split: Split | None = None) -> list[Subject]:
     """``count`` pairs of a folder, evenly over their names; places come from the true layer.
+
+    Parameters
+    ----------
+    split : of an ingested folder; None for all of it.
 
     Raises
     ------
     ConfigError
-        There is no pair.
+        There is no pair, or a split is asked for where there is none.
     """
-    return [Subject(case.name, True, partial(_paired, case)) for case in _some(open_cases(folder), count)]
+    return [Subject(case.name, True, partial(_paired, case)) for case in _some(open_cases(folder, split), count)]
 
 
 def _paired(case: Case) -> tuple[Radiograph, FloatImage]:

@@ -79,6 +79,7 @@ def make_study(folder: Path, pairs: Iterable[Pair], truth: Mapping[str, Truth], 
             cases[pair.name] = _case(pair, truth.get(pair.name), wish.seed, None if has_answers else folder / IMAGES)
         except Unusable as error:
             left_out[pair.name] = str(error)
+    _require_enough(len(cases), wish.practice, left_out)
     study, sources = _planned(cases, wish)
     earlier = open_study(folder) if (folder / STUDY).exists() else None
     if has_answers and earlier != study:
@@ -144,12 +145,15 @@ def _png(levels: NDArray[np.uint16]) -> bytes:
     return stream.getvalue()
 
 
+def _require_enough(count: int, practised: int, left_out: Mapping[str, str]) -> None:
+    if count - practised < 2:
+        reasons = "".join(f"; {name}: {reason}" for name, reason in left_out.items())
+        told = f"{count} pairs can be read, of which {practised} to practise on: two more are needed"
+        raise ConfigError(f"{told}{reasons}")
+
+
 def _planned(loaded: Mapping[str, StudyCase], wish: Wish) -> tuple[Study, dict[str, str]]:
     """The study of these cases, and the source of each."""
-    if len(loaded) - wish.practice < 2:
-        raise ConfigError(
-            f"{len(loaded)} pairs can be read, of which {wish.practice} to practise on: two more are needed"
-        )
     rng = np.random.default_rng(wish.seed)
     names = case_names(len(loaded), rng)
     cases = {

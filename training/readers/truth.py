@@ -59,12 +59,21 @@ def assign_truth(truth: Mapping[str, Truth], pairs: Sequence[Pair]) -> dict[str,
 
 def _json(path: Path, text: str) -> dict[str, Truth]:
     try:
-        told = json.loads(text)
+        told = json.loads(text, object_pairs_hook=_once)
     except ValueError as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from error
+        raise ConfigError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(told, dict):
         raise ConfigError(f'{path} has to be an object, {{"NAME": [lesions]}}')
     return {name: _truth(f"{path}, {name!r}", _lesions(entry)) for name, entry in told.items()}
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names come once; of two lesions lists of one name, JSON would take the last without a word."""
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} comes twice")
+    return found
 
 
 def _lesions(entry: Any) -> Any:

@@ -1,6 +1,7 @@
 """A folder of drawn anatomies, so that training draws many radiographs of each."""
 
 import logging
+import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from pacs_node.errors import ConfigError
 from training.simulate.anatomy import Anatomy, draw_anatomy, load_anatomy, save_anatomy
 from training.simulate.pair import SimulatedPair, form_pair
 
@@ -54,8 +56,18 @@ class AnatomyCache:
         return len(self.paths)
 
     def pick(self, rng: np.random.Generator) -> Anatomy:
-        """One anatomy, every one with the same chance."""
-        return self._load(self.paths[int(rng.integers(len(self.paths)))])
+        """One anatomy, every one with the same chance.
+
+        Raises
+        ------
+        ConfigError
+            Its file is damaged.
+        """
+        path = self.paths[int(rng.integers(len(self.paths)))]
+        try:
+            return self._load(path)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ConfigError(f"{path} is damaged: remove it, and the same command draws it again") from error
 
     def pair(self, rng: np.random.Generator, size: int = 512) -> SimulatedPair:
         """A fresh pair of twins: a body, its own bones or another's, one radiograph."""

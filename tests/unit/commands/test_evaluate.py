@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model.bundle import open_bundle
@@ -86,6 +87,27 @@ def test_checkpoints_are_ranked_by_real_pairs(
     assert choice["folder"] == str(control / "control" / "last")
 
 
+@pytest.mark.parametrize("instead", ["--choose", "--lesions"])
+def test_a_split_is_not_passed_over_whatever_is_measured(
+    instead: str, bundle: Path, pairs: Path, control: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "--bundle", str(bundle), "--pairs", str(pairs), "--split", "test", instead]
+    assert main([*command, *([str(control)] if instead == "--choose" else [])]) == 2
+    assert f"{pairs} was not ingested, so it has no split test" in capsys.readouterr().err
+
+
+def test_a_ranking_on_pairs_without_lungs_is_json(
+    bundle: Path, control: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slope = np.tile(np.linspace(0.2, 0.7, 256, dtype=np.float32), (256, 1))
+    for kind, image in (("cxr", slope + 0.1 * (slope > 0.4)), ("soft", slope)):
+        save(tmp_path / f"a_{kind}.png", image.astype(np.float32))
+    command = ["evaluate", "--bundle", str(bundle), "--pairs", str(tmp_path), "--choose", str(control), "--json"]
+    assert main(command) == 0
+    (choice,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert choice["lungs"] is None
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -94,6 +116,10 @@ def test_checkpoints_are_ranked_by_real_pairs(
         (["--pairs", ".", "--steps", "1,x"], "numbers from 1 to 1000"),
         (["--pairs", ".", "--split", "tests"], "'tests' is not one of"),
         (["--pairs", ".", "--markdown", "nowhere/page.md"], "there is no folder nowhere"),
+        (["--pairs", ".", "--markdown", "."], ". is a folder: name a file in it with --markdown"),
+        (["--pairs", ".", "-o", "file"], "file is a file: name a folder with -o"),
+        (["--lesions", "--pairs", ".", "-o", "file"], "file is a file: name a folder with -o"),
+        (["--lesions", "--pairs", ".", "--markdown", "."], ". is a folder: name a file in it with --markdown"),
         (["--pairs", ".", "--folds", "nowhere"], "there is no folder nowhere"),
         (["--pairs", ".", "--choose", "run"], "to choose from"),
     ],
@@ -102,6 +128,7 @@ def test_what_cannot_be_used_is_named(
     options: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("file").touch()
     assert main(["evaluate", *QUICK, *options]) == 2
     assert told in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """`pacs-node process`: one file in, its companion out, no network."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_the_audit_of_the_node_names_source_companion_and_model(source: Path) ->
     assert event.derived_sop_instance_uid == dcmread("out.dcm").SOPInstanceUID
 
 
+def test_a_node_that_cannot_be_looked_at_costs_its_audit_and_not_the_companion(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PACS_NODE_NODE__DATA_DIR", "v" * 300)  # refused as the folder of another user
+    assert main(["process", str(source), "-o", "out.dcm"]) == 0
+    assert "the audit trail could not be written (OSError)" in capsys.readouterr().err
+
+
 def test_the_preview_shows_three_panels(source: Path) -> None:
     assert main(["process", str(source), "-o", "out.dcm", "--preview", "picture.png"]) == 0
     with Image.open("picture.png") as picture:
@@ -75,13 +84,17 @@ def test_a_rejected_file_is_told_with_its_reason_and_nothing_is_written(
         (["in.dcm", "-o", "out.dcm", "--preview", "no/p.png"], 2, "there is no folder no"),
         (["none.dcm", "-o", "out.dcm"], 2, "none.dcm is not a file"),
         (["in.dcm", "-o", "folder"], 2, "folder is a folder; name the file to write, as folder/companion.dcm"),
+        (["in.dcm", "-o", "pipe"], 2, "pipe is a device or a pipe; name the file to write"),
+        (["in.dcm", "-o", "out.dcm", "--preview", "out.dcm"], 2, "must not replace the companion"),
     ],
 )
 def test_what_cannot_be_read_or_written_is_named(
     words: list[str], code: int, told: str, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (source.parent / "folder").mkdir()
+    os.mkfifo(source.parent / "pipe")
     assert main(["process", *words]) == code
+    assert (source.parent / "pipe").is_fifo()
     assert told in capsys.readouterr().err
     assert not [path for path in source.parent.iterdir() if path.name.endswith(".part")]
 

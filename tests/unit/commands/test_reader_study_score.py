@@ -88,6 +88,16 @@ def test_a_report_into_a_folder_that_is_not_there_is_refused_before_anything_is_
     assert not Path("scored").exists()
 
 
+@pytest.mark.parametrize("places", [["-o", "file"], ["-o", "scored", "--markdown", "study"]])
+def test_a_report_in_the_place_of_another_thing_is_refused(
+    study: Path, places: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert main(["reader-study", "score", "study", *places]) == 2
+    assert f"{places[-1]} is a f" in capsys.readouterr().err
+    assert not Path("scored").exists()
+
+
 def test_without_matplotlib_the_report_has_no_curves_and_says_how_to_get_them(study: Path) -> None:
     script = (
         "import sys\nsys.modules['matplotlib'] = None\nfrom pacs_node.cli import main\n"

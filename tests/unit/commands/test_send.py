@@ -1,6 +1,8 @@
 """`pacs-node send`: which files, to whom, and what a script learns."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,23 @@ def test_when_nobody_listens_every_file_fails(free_port: int, capsys: pytest.Cap
     assert main(["send", "one.dcm", "--to", f"127.0.0.1:{free_port}", "--json"]) == 1
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert (file["status"], file["result"]) == (None, "retry")
+
+
+def test_json_about_a_file_whose_name_is_no_text_can_be_read(tmp_path: Path) -> None:
+    write_instance(tmp_path / "plain.dcm").rename(tmp_path / "caf\udce9.dcm")  # an old Windows or a CD wrote the name
+    command = [sys.executable, "-m", "pacs_node", "send", str(tmp_path), "--json", "--to"]
+    with answering() as pacs:
+        told = subprocess.run([*command, f"127.0.0.1:{pacs.port}"], capture_output=True, check=True)
+    assert json.loads(told.stdout.decode("utf-8"))["files"][0]["file"] == str(tmp_path / "caf\udce9.dcm")
+
+
+def test_the_name_of_a_file_commands_no_terminal_and_stays_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_instance(tmp_path / "a\x1b[31m\nb.dcm")
+    with answering() as pacs:
+        assert main(["send", str(tmp_path), "--to", f"127.0.0.1:{pacs.port}"]) == 0
+    assert f"{tmp_path}/a\\x1b[31m\\nb.dcm  delivered" in capsys.readouterr().out
 
 
 def test_a_folder_without_dicom_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

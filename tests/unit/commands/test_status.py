@@ -62,6 +62,10 @@ def test_audit_shows_the_newest_events_and_dicom_statuses_as_the_standard_writes
     assert "rejected" not in shown
 
 
+def test_more_events_than_the_audit_can_count_are_wrong_usage(trail: Path) -> None:
+    assert main(["audit", "--limit", str(10**30)]) == 2
+
+
 def test_two_destinations_are_two_results() -> None:
     kinds = [(EventKind.DERIVED, None), (EventKind.DELIVERED, "pacs"), (EventKind.FAILED, "archive")]
     events = [event(kind, peer=peer, occurred_at=datetime(2026, 1, 1, tzinfo=UTC)) for kind, peer in kinds]

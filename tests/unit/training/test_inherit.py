@@ -47,6 +47,15 @@ def test_a_run_without_that_stage_is_no_start(preset: Preset, tmp_path: Path) ->
         train(preset, tmp_path / "new", ("diffusion",), amounts=AMOUNTS, max_steps=1, earlier=tmp_path / "none")
 
 
+def test_weights_that_are_damaged_are_no_start(tmp_path: Path) -> None:
+    refiner = Refiner(RefinerConfig())
+    save_weights(tmp_path / "refiner" / "last", refiner, {"config": asdict(refiner.config)})
+    path = tmp_path / "refiner" / "last" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"weights.safetensors is damaged: bring back a copy"):
+        start_weights(refiner, "refiner", tmp_path)
+
+
 def test_networks_of_two_other_runs_are_not_mixed(earlier: Path, preset: Preset, tmp_path: Path) -> None:
     third = tmp_path / "third"
     train(preset, third, ("autoencoder",), amounts=AMOUNTS, max_steps=1, quiet=True)

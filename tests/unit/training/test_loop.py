@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from model.autoencoder import Autoencoder, AutoencoderConfig
 from model.denoiser import DenoiserConfig
-from training.checkpoint import CheckpointError, load_state, read_meta
+from training.checkpoint import CheckpointError, load_autoencoder, load_state, read_meta, save_weights
 from training.loop import Run, Stage, TrainingError, learning_rate, run_stage, update_average
 from training.preset import Preset
 
@@ -126,8 +127,24 @@ def test_the_learning_rate_falls_with_a_budget_that_ends_before_the_steps(preset
 def test_a_damaged_state_is_said_and_not_trained_over(preset: Preset, tmp_path: Path) -> None:
     run_stage(stage(preset), run(tmp_path, 4))
     (tmp_path / "last" / "state.safetensors").write_bytes(b"half a file")
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match="damaged: bring back a copy, or start over with --restart"):
         run_stage(stage(preset), run(tmp_path, 8))
+
+
+@pytest.mark.parametrize("told", ["{}", "[]", "null"])
+def test_a_description_of_nothing_is_said(told: str, tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text(told)
+    with pytest.raises(CheckpointError, match=r"meta\.json describes no checkpoint: train that stage again"):
+        read_meta(tmp_path)
+
+
+def test_cut_weights_are_said(tmp_path: Path) -> None:
+    network = Autoencoder(AutoencoderConfig())
+    save_weights(tmp_path, network, {"step": 1, "config": asdict(network.config)})
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"the weights in .* do not fit"):
+        load_autoencoder(tmp_path)
 
 
 def test_the_saved_weights_are_the_averaged_ones(preset: Preset, tmp_path: Path) -> None:

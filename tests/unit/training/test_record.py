@@ -61,6 +61,15 @@ def test_the_log_of_a_run_that_starts_over_holds_nothing_of_the_one_before(prese
     assert [(line["step"], line["kind"]) for line in lines] == [(2, "validation"), (4, "validation")]
 
 
+def test_what_was_best_before_is_not_exported_for_the_best_of_a_run_that_starts_over(
+    preset: Preset, tmp_path: Path
+) -> None:
+    run_stage(watched(preset), Run(tmp_path, 2, quiet=True, tensorboard=False))
+    assert (tmp_path / "best").is_dir()
+    run_stage(watched(preset), Run(tmp_path, 1, resume=False, quiet=True, tensorboard=False))  # not looked at yet
+    assert not (tmp_path / "best").exists()
+
+
 def test_tensorboard_gets_the_losses_the_scores_and_the_sheets(preset: Preset, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -1,5 +1,6 @@
 """Pairs to train on: ingested folders, shards of another run, and both mixed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from PIL import Image
 from pacs_node.cli import main
 from pacs_node.errors import ConfigError
 from training.checkpoint import CheckpointError, read_meta
+from training.coarse import CoarseShards
 from training.ingest.manifest import Manifest, PairRecord, SourceFacts, Split
-from training.pairs import PairShards
+from training.latents import LatentShards
+from training.pairs import PairShards, write_shard
 from training.preset import Preset
+from training.radiographs import Radiographs
 from training.run import Amounts, Sources, train
 from training.sources import MixedPairs, gather, held_out_images
 
@@ -147,6 +151,48 @@ def test_a_run_trains_every_stage_on_ingested_pairs_and_simulates_nothing(
         assert "anatomies" not in provenance
     told = read_meta(run / "diffusion" / "last")["provenance"]["data"]
     assert told == {"real_pairs": "the training split of 1 ingested folder"}  # an evaluation repeats it
+
+
+def test_shards_that_were_made_anew_are_other_pairs_though_their_files_have_the_size_of_the_old(tmp_path: Path) -> None:
+    identities = []
+    for grey in (0.25, 0.75):  # as of composites by the bundle of the next round
+        picture = np.full((8, 8), grey, np.float32)
+        write_shard(tmp_path / "films" / "films-000.npy", [(picture, picture)])
+        identities.append(gather([tmp_path / "films"], tmp_path, 64).identity)
+    assert identities[0] != identities[1]
+
+
+@pytest.mark.parametrize("kept", [0, 4, 200])  # bytes: nothing, half a magic number, half of the pictures
+@pytest.mark.parametrize(("opened", "name"), [(PairShards, "0"), (CoarseShards, "0"), (LatentShards, "0-layer")])
+def test_a_shard_that_a_power_cut_damaged_is_named_with_what_to_do(
+    opened: Callable[[Path], object], name: str, kept: int, tmp_path: Path
+) -> None:
+    for each in (name, "0-condition", "0-soft"):
+        np.save(tmp_path / f"{each}.npy", np.zeros((2, 2, 8, 8), np.uint16))
+    path = tmp_path / f"{name}.npy"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ConfigError, match=rf"{name}.npy is damaged: remove {tmp_path}, and the command that made it"):
+        opened(tmp_path)
+
+
+def test_a_picture_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(256, size=(64, 64), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"0\.png cannot be decoded: copy it again"):
+        Radiographs(tmp_path, size=64, held_out=1)
+
+
+def test_real_pairs_that_were_asked_for_are_not_left_out_in_silence(
+    preset: Preset, ingested: Path, tmp_path: Path
+) -> None:
+    manifest = Manifest.read(ingested)
+    manifest.model_copy(update={"pairs": manifest.pairs[:3]}).write(tmp_path / "none")
+    sources = Sources(pairs=(ingested,), real_pairs=tmp_path / "none")
+    with pytest.raises(ConfigError, match="none holds no pair of the split validation: ingest more patients"):
+        train(preset, tmp_path / "run", ("control",), sources=sources, max_steps=1, quiet=True)
 
 
 def test_latents_of_other_pairs_are_refused(preset: Preset, ingested: Path, pairs: PairShards, tmp_path: Path) -> None:

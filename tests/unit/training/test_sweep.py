@@ -16,6 +16,8 @@ from pacs_node.errors import ConfigError
 from tests.bundles import tiny_bundle
 from training.evaluate.cases import open_cases
 from training.evaluate.scores import Judge
+from training.ingest.manifest import Manifest, PairRecord, SourceFacts
+from training.ingest.split import SPLITS
 from training.sweep import Ground, plan, sweep
 
 
@@ -98,3 +100,31 @@ def test_the_command_ranks_and_says_how_to_keep_the_first(
     assert "--set steps=1" in told.err
     assert main([*order, "--vary", "steps=1", "--by", "ribs_left"]) == 2
     assert "--by ribs_left: one of" in capsys.readouterr().err
+
+
+@pytest.fixture
+def without_lungs(tmp_path: Path) -> Path:
+    """Three slopes with stripes as `pacs-node ingest` leaves pairs, one in each split."""
+    (tmp_path / "pairs").mkdir()
+    soft = np.tile(np.linspace(0.2, 0.7, 256), (256, 1))
+    records = []
+    for name, split in zip("abc", SPLITS, strict=True):
+        for kind, image in (("cxr", soft + 0.1 * (soft > 0.4)), ("soft", soft)):
+            grey = Image.fromarray(np.rint(65535 * image).astype(np.uint16))
+            grey.save(tmp_path / "pairs" / f"{name}_{kind}.png")
+        facts = {"pair_id": name, "patient": name, "source": "own", "split": split, "recipe": "r"}
+        records.append(PairRecord.model_validate(facts | {"source_sha256": ("0", "1"), "picture": (256, 256)}))
+    own = {"own": SourceFacts(title="drawn", layout="test", licence=None)}
+    Manifest(size=256, sources=own, pairs=tuple(records)).write(tmp_path)
+    return tmp_path
+
+
+def test_what_is_chosen_has_not_seen_the_test_split_and_json_knows_no_nan(
+    bundle: Bundle, without_lungs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = ["sweep", "--bundle", str(bundle.folder), "--pairs", str(without_lungs), "--threads", "1"]
+    assert main([*order, "--vary", "steps=1", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "1 ways on 1 pairs" in told.err
+    (row,) = json.loads(told.out, parse_constant=pytest.fail)
+    assert row["ribs_left"] is None

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,16 @@ def test_other_settings_need_another_folder(
     assert "was made with another budget" in capsys.readouterr().err
 
 
+def test_the_figures_of_other_pairs_do_not_pass_for_those_of_these(
+    whole: Path, simulated_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fewer = shutil.copytree(simulated_folder, tmp_path / "fewer")
+    for path in fewer.glob("*-00000*"):
+        path.unlink()
+    assert main(order(whole, fewer)) == 2
+    assert "was made with other pairs: choose another folder" in capsys.readouterr().err
+
+
 def test_a_preset_that_predicts_no_noise_is_refused(
     simulated_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,3 +145,11 @@ def test_studies_are_named_and_unknown_ones_refused() -> None:
     assert parse_studies("b, grid") == ("grid", "b")
     with pytest.raises(ConfigError, match="--only sigma: take of grid, lambda"):
         parse_studies("grid,sigma")
+
+
+def test_a_page_that_could_not_be_written_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(order(tmp_path / "run", tmp_path, "--markdown", str(tmp_path / "nowhere" / "page.md"))) == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -10,7 +10,10 @@ import pytest
 from pacs_node.errors import ConfigError
 from tests.unit.training.compare.conftest import write_simulated
 from tests.unit.training.evaluate.conftest import chest, save
+from tests.unit.training.ingest.chests import other_tone, png8, twins
 from training.compare.ground import open_ground, open_test, simulate_pairs
+from training.ingest.normalise import Recipe
+from training.ingest.run import Order, ingest
 
 
 def test_no_person_of_a_simulated_folder_is_trained_on_and_tested_on(simulated: Path, tmp_path: Path) -> None:
@@ -83,6 +86,13 @@ def test_shards_hold_the_radiograph_as_the_service_stretches_it(simulated: Path,
     assert np.all((cxr - soft).numpy() > -1e-3)  # bone brightens
 
 
+def test_pairs_made_in_another_way_do_not_share_their_shards(simulated: Path, tmp_path: Path) -> None:
+    first = open_ground((simulated,), (), tmp_path / "shards", 64).identity
+    note = simulated / "simulation.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"motion": 0.5}))
+    assert open_ground((simulated,), (), tmp_path / "shards", 64).identity != first
+
+
 def test_what_holds_no_pairs_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds neither pairs"):
         open_ground((tmp_path,), (), tmp_path / "shards", 64)
@@ -108,3 +118,15 @@ def test_another_process_never_finds_half_of_the_note_on_a_folder(tmp_path: Path
         ended.set()
         watcher.join()
     assert not torn
+
+
+def test_pairs_ingested_in_another_way_do_not_share_their_shards(tmp_path: Path) -> None:
+    for number in range(3):
+        cxr, soft = twins(number, 256)
+        png8(cxr, tmp_path / "in" / "CXR" / f"{number}.png")
+        png8(other_tone(soft), tmp_path / "in" / "BS" / f"{number}.png")
+    made = []
+    for clahe in (0.0, 0.02):
+        ingest(Order(tmp_path / "in", tmp_path / "out", recipe=Recipe(size=256, clahe=clahe)))
+        made.append(open_ground((tmp_path / "out",), (), tmp_path / "shards", 64).identity)
+    assert made[0] != made[1]

@@ -55,6 +55,20 @@ def test_a_radiograph_without_a_twin_is_named(tmp_path: Path, pair_folder: Path)
         open_cases(tmp_path)
 
 
+def test_a_name_with_brackets_finds_its_twin_and_what_macos_leaves_beside_it_is_no_pair(tmp_path: Path) -> None:
+    for kind, image in zip(("cxr", "soft"), chest(300, 300), strict=True):
+        save(tmp_path / f"scan[1]_{kind}.png", image)
+    (tmp_path / "._scan[1]_cxr.png").write_bytes(b"resource fork")
+    assert [case.name for case in open_cases(tmp_path)] == ["scan[1]"]
+
+
+def test_a_pair_without_anything_to_take_out_is_refused(tmp_path: Path) -> None:
+    for kind in ("cxr", "soft"):
+        save(tmp_path / f"a_{kind}.png", chest(300, 300)[0])
+    with pytest.raises(ConfigError, match=r"a_cxr.png and its twin are the same picture: take the pair out"):
+        open_cases(tmp_path)[0].load()
+
+
 def test_a_folder_without_pairs_and_a_split_of_plain_pairs_are_refused(tmp_path: Path, pair_folder: Path) -> None:
     with pytest.raises(ConfigError, match="neither"):
         open_cases(tmp_path)

@@ -119,6 +119,12 @@ def test_a_picture_that_is_not_square_is_letterboxed(pair: tuple[FloatImage, Flo
     assert not out.soft[:, :20].any()
 
 
+def test_a_radiograph_that_is_its_own_twin_is_refused(pair: tuple[FloatImage, FloatImage], tmp_path: Path) -> None:
+    with pytest.raises(Refused) as told:  # whatever its depth and format
+        normalise(png16(pair[0], tmp_path / "cxr.png"), png8(pair[0], tmp_path / "soft.bmp"), SMALL)
+    assert told.value.reason == "same_picture"
+
+
 def test_two_people_are_refused_with_what_was_measured(pair: tuple[FloatImage, FloatImage], made: Made) -> None:
     with pytest.raises(Refused) as told:
         made(pair[0], twins(4, 256)[1])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from tests.unit.training.ingest.chests import dicom, moved, other_tone, png8, pn
 from training.ingest.layouts import Wish
 from training.ingest.manifest import Manifest, PairRecord, open_pairs
 from training.ingest.normalise import Recipe
+from training.ingest.private import Private
 from training.ingest.run import Order, ingest
+from training.ingest.split import assign_splits
 
 SMALL = ["--size", "256"]
 
@@ -161,6 +164,78 @@ def test_an_ingest_that_is_killed_goes_on_and_ends_the_same(szch: Path, finished
     ingest(Order(szch, out, recipe=Recipe(size=256)))
     assert Manifest.read(out) == Manifest.read(finished)
     assert not list(out.rglob("*.part"))
+
+
+@pytest.fixture
+def small_set(tmp_path: Path) -> Path:
+    """Three patients whom the hash would all train on: to have somebody in each split, 7 validates and 9 tests."""
+    for name in "479":
+        for kind, image in zip(("cxr", "soft"), twins(int(name), 256), strict=True):
+            png8(image, tmp_path / "in" / f"{name}_{kind}.png")
+    ingest(Order(tmp_path / "in", tmp_path / "out", recipe=Recipe(size=256)))
+    assert splits_by_name(tmp_path / "out") == {"4": "train", "7": "validation", "9": "test"}
+    for kind, image in zip(("cxr", "soft"), twins(3, 256), strict=True):  # a fourth, whom the hash tests on
+        png8(image, tmp_path / "in" / f"3_{kind}.png")
+    return tmp_path
+
+
+def splits_by_name(folder: Path) -> dict[str, str | None]:
+    origins = Private.open(folder).origins
+    return {origins[record.pair_id].patient: record.split for record in open_pairs(folder).records}
+
+
+def test_who_was_tested_on_stays_so_when_making_all_anew_was_interrupted(small_set: Path) -> None:
+    order = Order(small_set / "in", small_set / "out", recipe=Recipe(size=256, clahe=0.01))
+
+    def stopped(records: Iterable[PairRecord], total: int) -> Iterable[PairRecord]:
+        yield next(iter(records))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(order, tick=stopped)
+    ingest(order)
+    assert splits_by_name(small_set / "out") == {"3": "test", "4": "train", "7": "validation", "9": "test"}
+
+
+def test_who_was_tested_on_stays_so_when_a_file_is_replaced(small_set: Path) -> None:
+    order = Order(small_set / "in", small_set / "out", recipe=Recipe(size=256))
+    ingest(order)
+    png16(twins(9, 256)[1], small_set / "in" / "9_soft.png")
+    ingest(order)
+    assert splits_by_name(small_set / "out") == {"3": "test", "4": "train", "7": "validation", "9": "test"}
+
+
+def test_a_seed_that_was_interrupted_deals_as_it_would_have(small_set: Path) -> None:
+    order = Order(small_set / "in", small_set / "out", recipe=Recipe(size=256), split_seed=1)
+
+    def stopped(_: Iterable[PairRecord], __: int) -> Iterable[PairRecord]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(order, tick=stopped)
+    ingest(order)
+    assert splits_by_name(small_set / "out") == assign_splits("3479", 1)
+
+
+def test_pairs_of_one_patient_are_known_as_such_when_that_is_said_later(small_set: Path) -> None:
+    order = Order(small_set / "in", small_set / "out", recipe=Recipe(size=256))
+    ingest(order)
+    ingest(replace(order, wish=Wish(patient=re.compile("[0-9]"))))
+    assert len({record.patient for record in open_pairs(small_set / "out").records}) == 4
+    ingest(replace(order, wish=Wish(patient=re.compile("^"))))  # all are one
+    records = open_pairs(small_set / "out").records
+    assert len({(record.patient, record.split) for record in records}) == 1
+
+
+def test_a_copy_of_a_radiograph_is_of_the_same_patient_whatever_its_name(tmp_path: Path) -> None:
+    (cxr, soft), (other, other_soft) = twins(0, 256), twins(1, 256)
+    for name, image, save in (("p1a", cxr, png8), ("copy", cxr, png16), ("p1b", other, png8), ("p2", other_soft, png8)):
+        png8(image, tmp_path / "in" / f"{name}_cxr.png")
+        save(soft, tmp_path / "in" / f"{name}_soft.png")
+    wish = Wish(patient=re.compile("^(p[0-9]|copy)"))
+    plan = ingest(Order(tmp_path / "in", tmp_path / "out", wish, Recipe(size=256)), dry_run=True).plan
+    assert len(plan.jobs) == 4
+    assert len({job.patient for job in plan.jobs}) == 2  # p1, who is in the copy too, and p2
 
 
 def test_a_dry_run_writes_nothing(szch: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 
 from pacs_node.cli import main
+from pacs_node.errors import ConfigError
 from pacs_node.imaging.read import read_radiograph
 from tests.bundles import tiny_bundle
 from tests.radiographs import radiograph, saved
 from tests.unit.training.readers.pictures import companion_of, dicom_study, picture_pairs
 from training.readers.records import Answer, append_answer, open_study
+from training.readers.truth import read_truth
 
 
 def make(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any], str]:
@@ -213,6 +215,13 @@ def test_a_slip_in_the_truth_file_is_told(
     assert not (tmp_path / "study" / "study.json").exists()
 
 
+def test_a_name_that_comes_twice_in_json_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "truth.json"
+    path.write_text('{"a": [{"x": 1, "y": 1, "radius": 2}], "a": []}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"truth.json cannot be read as JSON: 'a' comes twice"):
+        read_truth(path)
+
+
 def test_practice_cases_are_read_first_and_are_no_part_of_the_sessions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +234,27 @@ def test_practice_cases_are_read_first_and_are_no_part_of_the_sessions(
     code, _, said = make(capsys, pairs, "-o", tmp_path / "other", "--practice", "5")
     assert code == 2
     assert "two more" in said
+
+
+def test_a_key_that_could_not_be_written_is_told_before_the_study_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = picture_pairs(tmp_path / "pairs", 2)
+    code, _, said = make(capsys, pairs, "-o", tmp_path / "study", "--key", tmp_path / "nowhere" / "key.csv")
+    assert code == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in said
+    assert not (tmp_path / "study").exists()
+
+
+def test_why_pairs_cannot_be_read_is_told_where_too_few_are_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = picture_pairs(tmp_path / "pairs", 2)
+    (pairs / "p_1_soft.png").write_bytes(b"no picture")
+    code, _, said = make(capsys, pairs, "-o", tmp_path / "study")
+    assert code == 2
+    assert "1 pairs can be read" in said
+    assert "p_1_soft.png cannot be used: damaged" in said
 
 
 def test_the_key_is_not_put_into_the_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

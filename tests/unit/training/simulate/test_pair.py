@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from pacs_node.errors import ConfigError
 from training.simulate.anatomy import Anatomy, draw_anatomy
 from training.simulate.cache import AnatomyCache, write_cache
 from training.simulate.imaging import DISPLACED, Exposure, expose
@@ -91,6 +92,15 @@ def test_a_cache_is_resumed_and_read(tmp_path: Path) -> None:
     assert len(cache) == 3
     one, two = (cache.pair(np.random.default_rng(9), 64) for _ in range(2))
     assert (one.cxr == two.cxr).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"nothing of ours"])
+def test_a_damaged_anatomy_is_named(content: bytes, tmp_path: Path) -> None:
+    write_cache(tmp_path, range(1), 64)
+    cache = AnatomyCache(tmp_path)
+    cache.paths[0].write_bytes(content)
+    with pytest.raises(ConfigError, match=r"anatomy-000000-64.npz is damaged: remove it"):
+        cache.pick(np.random.default_rng(0))
 
 
 def test_an_empty_cache_says_what_to_do(tmp_path: Path) -> None:
