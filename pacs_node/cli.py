@@ -140,7 +140,9 @@ def status(config: Config = None, *, json: Json = False) -> None:
 @app.command(epilog=f"{EXAMPLES}pacs-node audit --limit 20\n\npacs-node audit --study 1.2.840.113619.2.1 --json")
 def audit(
     study: Annotated[str | None, typer.Option("--study", help="Only events of this StudyInstanceUID.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest events, at most this many.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10**9, help="The newest events, at most this many.")
+    ] = 100,
     config: Config = None,
     *,
     json: Json = False,

@@ -50,6 +50,8 @@ AETitle = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, description="a host name or an IP address")]
+LONGEST_WAIT_S = 86400  # a day: more than a peer is waited for, and within what sockets, timers and the queue hold
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT_S)]
 
 
 class _Table(BaseModel):
@@ -92,7 +94,7 @@ class NodeSettings(_Table):
     data_dir: Annotated[Path, Field(description="a folder")] = Path("var")
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     max_pdu_bytes: Annotated[int, Field(ge=16384, le=16 * 2**20)] = 2**20
-    network_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    network_timeout_s: Seconds = 60.0
     parallel_images: Annotated[int, Field(ge=0, le=64)] = 0
 
 
@@ -120,11 +122,11 @@ class RoutingSettings(_Table):
 class DeliverySettings(_Table):
     """[delivery]: how patient a transfer is."""
 
-    first_retry_s: Annotated[float, Field(gt=0)] = 5.0
-    max_retry_s: Annotated[float, Field(gt=0)] = 900.0
+    first_retry_s: Seconds = 5.0
+    max_retry_s: Seconds = 900.0
     give_up_after_h: Annotated[float, Field(gt=0)] = 168.0
-    timeout_s: Annotated[float, Field(gt=0)] = 60.0
-    keep_open_s: Annotated[float, Field(ge=0)] = 5.0
+    timeout_s: Seconds = 60.0
+    keep_open_s: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)] = 5.0
 
 
 OptionsOfProvider = Annotated[
@@ -288,7 +290,10 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, object] | No
     problems += _contradictions(origins, data)
     if problems:
         raise ConfigError("the configuration cannot be used:\n" + "\n".join(f"  {line}" for line in problems))
-    data_dir = Path.cwd() / settings.node.data_dir.expanduser()
+    try:
+        data_dir = Path.cwd() / settings.node.data_dir.expanduser()
+    except RuntimeError as error:  # ~NAME of nobody
+        raise ConfigError(f"{origins.of(('node', 'data_dir'))}: node.data_dir names no user of this machine") from error
     return settings.model_copy(update={"node": settings.node.model_copy(update={"data_dir": data_dir})})
 
 
@@ -309,7 +314,7 @@ class _Origins:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -347,8 +352,10 @@ def _put(data: dict[str, Any], keys: Sequence[str], value: object, problems: lis
         table = table.setdefault(key, {})
         if isinstance(table, list):
             problems.append(f"{origin}: {key} is a list; give all of it as {ENVIRONMENT_PREFIX}{key.upper()}='[...]'")
+        elif not isinstance(table, dict) and schema_at(Settings.model_json_schema(), keys) is None:
+            problems.append(f"{origin}: {'.'.join(keys)} is unknown")
         if not isinstance(table, dict):
-            return  # where it is no list, the value that stands there is a problem of its own
+            return  # where a table belongs, the value that stands there is a problem of its own
     table[keys[-1]] = value
 
 

@@ -83,7 +83,7 @@ def _range(node: Schema) -> str:
         above = node.get("exclusiveMaximum")
         return f" of at least {low}" + (f" and below {above}" if above is not None else "")
     if "exclusiveMinimum" in node:
-        return f" above {node['exclusiveMinimum']:g}"
+        return f" above {node['exclusiveMinimum']:g}" + (f" and up to {high:g}" if high is not None else "")
     return ""
 
 

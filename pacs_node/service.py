@@ -15,13 +15,14 @@ from pathlib import Path
 from types import FrameType
 
 from pydicom import Dataset
+from sqlalchemy.exc import SQLAlchemyError
 
 from model.bundle import Bundle
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, EventKind
 from pacs_node.config import Settings
 from pacs_node.engine import Engine
 from pacs_node.engine.load import load_bundle, open_engine
-from pacs_node.errors import ConfigError, ModelError
+from pacs_node.errors import ConfigError, ModelError, Retriable
 from pacs_node.intake import Intake
 from pacs_node.jobs import Again, Handler, Task, count_jobs, open_jobs
 from pacs_node.pipeline import make_outputs, make_refusal_note
@@ -81,6 +82,8 @@ def run_service(settings: Settings, *, ready: Callable[[], object] | None = None
         The port or the data_dir is taken, or a destination is unknown.
     ModelError
         The bundle or its runtime cannot be used, at the start or later; what is queued stays queued.
+    Retriable
+        The disk is full at the start.
     """
     _silence_libraries()
     stop = _StopRequest(holds_images=not process)
@@ -149,8 +152,11 @@ def _open_node(settings: Settings, bundle: Bundle, engine: Engine, stop: "_StopR
     listener = Listener(node, spool, audit, intake)
     listener.start()
     parts.callback(listener.stop, ASSOCIATION_GRACE_S)
-    _announce(audit, EventKind.SERVICE_STARTED, settings, identity)
-    parts.callback(_announce, audit, EventKind.SERVICE_STOPPED, settings, identity)
+    try:
+        _announce(audit, EventKind.SERVICE_STARTED, settings, identity)
+    except SQLAlchemyError as error:
+        raise Retriable(f"the audit trail cannot be written: {type(error).__name__}") from error
+    parts.callback(_announce_end, audit, settings, identity)
     where = f"{node.host}:{node.port} as {node.ae_title}"
     log.info("listening on %s, model %s %s on %s", where, identity.name, bundle.digest[:12], engine.device)
     if adopted:
@@ -161,6 +167,13 @@ def _announce(audit: Audit, kind: EventKind, settings: Settings, model: ModelIde
     audit.record(
         AuditEvent(kind=kind, called_ae_title=settings.node.ae_title, model=model.name, model_digest=model.digest)
     )
+
+
+def _announce_end(audit: Audit, settings: Settings, model: ModelIdentity) -> None:
+    try:
+        _announce(audit, EventKind.SERVICE_STOPPED, settings, model)
+    except SQLAlchemyError as error:  # the end is as orderly as on a disk that is not full
+        log.warning("the end could not be audited: %s", type(error).__name__)
 
 
 def _maker(engine: Engine, bundle: Bundle, settings: Settings) -> Make:

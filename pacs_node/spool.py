@@ -17,6 +17,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ __all__ = ["IncomingFile", "Spool"]
 
 TEMPORARY_SUFFIX = ".part"
 COMPANION_ONLY = ("",)
+# Received files may not fill the disk: they go when their companions have left, and those would find no room for ever.
+RESERVED_BYTES = 2**28
 EARLY_BYTES = 2**20  # what comes in before the disk is told to begin; a smaller file waits for nothing but itself
 
 
@@ -40,7 +43,8 @@ class Spool:
         self.quarantine = data_dir / "quarantine"
         with _disk_errors():
             for folder in (self.incoming, self.outbox, self.quarantine):
-                folder.mkdir(parents=True, exist_ok=True)
+                # the images are the patients', also in a data_dir that somebody else made for all to read
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove_leftovers(self) -> int:
         """Delete the temporary files of writes that a crash interrupted; returns how many there were."""
@@ -62,7 +66,11 @@ class Spool:
         return {label: path for label, path in paths.items() if path.exists()}
 
     def open_incoming(self, key: str) -> "IncomingFile":
-        """Begin a file that comes in pieces."""
+        """Begin a file that comes in pieces; raises DiskFull also where only the room for companions is left."""
+        with _disk_errors():
+            free_bytes = shutil.disk_usage(self.incoming).free
+        if free_bytes < RESERVED_BYTES:
+            raise DiskFull("the disk has no more room than companions and queue need")
         return IncomingFile(self.incoming_path(key))
 
     def write_incoming(self, key: str, parts: Sequence[bytes | memoryview]) -> Path:

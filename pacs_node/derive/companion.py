@@ -14,7 +14,7 @@ from highdicom.sc import SCImage
 from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, encode_string
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
@@ -280,10 +280,12 @@ def _stored(ds: Dataset) -> NDArray[np.uint16]:
 
 def _in_character_set_of(source: Dataset, words: str) -> bytes:
     """A configured text as the source's SpecificCharacterSet writes it; what it cannot hold becomes a question mark."""
+    encodings = convert_encodings(text(source, "SpecificCharacterSet").split("\\"))
+    if encodings[0] == "iso8859":  # pydicom's name for the default repertoire, which is ASCII without Latin 1 (PS3.5 E)
+        words = "".join("?" if "\x7f" < letter < "\u0100" else letter for letter in words)
     try:
-        encoding = convert_encodings(text(source, "SpecificCharacterSet").split("\\"))[0]
-        return words.encode("ascii" if encoding == "iso8859" else encoding)
-    except (UnicodeError, LookupError):
+        return encode_string(words, encodings)  # with the escape sequences of code extensions (PS3.5 6.1.2.5)
+    except (UnicodeError, LookupError):  # a word that names a codec of Python's and no character set
         return words.encode("ascii", "replace")
 
 

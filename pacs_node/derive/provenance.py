@@ -199,7 +199,10 @@ def _acquisition_equipment(source: Dataset) -> Dataset:
     for keyword in EQUIPMENT_KEYWORDS:
         if keyword not in source:
             continue
-        copy = verbatim(source, keyword)
+        try:
+            copy = verbatim(source, keyword)
+        except Exception:  # noqa: BLE001, S112  as above; in a character set that is none, for example
+            continue
         if values(copy) and is_legal(copy):
             item[Tag(keyword)] = copy
     return item

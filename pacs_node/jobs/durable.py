@@ -16,6 +16,7 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from dbos import error as dbos_error
+from sqlalchemy.exc import SQLAlchemyError
 
 from pacs_node.errors import ConfigError, Retriable
 from pacs_node.jobs.old_sqlite import provide_subsecond_time
@@ -61,13 +62,25 @@ class Jobs:
         self._sweeper = threading.Thread(target=self._sweep, name="jobs-sweeper", daemon=True)
 
     def start(self) -> None:
-        """Resume what a former process left, and begin to take tasks."""
-        DBOS.launch()
+        """Resume what a former process left, and begin to take tasks.
+
+        Raises
+        ------
+        Retriable
+            The queue's file cannot be written.
+        """
         lanes = {QUEUE: 1} | {_queue_of(stage): count for stage, count in self._at_once.items()}
-        for queue, count in lanes.items():
-            DBOS.register_queue(
-                queue, partition_concurrency=count, polling_interval_sec=POLLING_INTERVAL_S, on_conflict="always_update"
-            )
+        try:
+            DBOS.launch()
+            for queue, count in lanes.items():
+                DBOS.register_queue(
+                    queue,
+                    partition_concurrency=count,
+                    polling_interval_sec=POLLING_INTERVAL_S,
+                    on_conflict="always_update",
+                )
+        except SQLAlchemyError as error:
+            raise Retriable(f"the queue cannot be written: {type(error).__name__}") from error
         self._sweeper.start()
 
     def enqueue(self, task: Task) -> bool:
@@ -113,7 +126,10 @@ class Jobs:
             for follower in verdict["then"]:
                 self._queue(Task(**follower), delay_s=None)
         except Exception as error:
-            log.critical("the queue's file failed under an attempt (%s); it will be repeated", type(error).__name__)
+            if self._closing.is_set():  # its time was over before it was done
+                log.info("an attempt was not finished before the end; it will be repeated")
+            else:
+                log.critical("the queue's file failed under an attempt (%s); it will be repeated", type(error).__name__)
             raise _LeftPending from error
         finally:
             self._running.discard(task.task_id)
@@ -222,6 +238,11 @@ def count_jobs(data_dir: Path) -> dict[str, int]:
     """Tasks that wait or run, by stage and state (`process queued`, `deliver waiting`); works beside a running node.
 
     States: queued (due), waiting (for its next attempt), running (or interrupted, when no node runs).
+
+    Raises
+    ------
+    sqlite3.Error
+        The file cannot be read: what waits is not known.
     """
     path = data_dir / QUEUE_FILE
     if not path.exists():
@@ -234,9 +255,9 @@ def count_jobs(data_dir: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
     try:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'workflow_status'").fetchone() is None:
+            return {}  # the node never got further than creating the file
         rows = connection.execute(query).fetchall()
-    except sqlite3.OperationalError:  # a file without tables: the node never got further than creating it
-        return {}
     finally:
         connection.close()
     for partition, status, count in rows:

@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from pacs_node.audit import Audit, AuditEvent, EventKind
 from pacs_node.config import NodeSettings
 from pacs_node.errors import ConfigError, ReasonCode, Rejected, Retriable
+from pacs_node.identity import is_plausible_uid
 from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
 from pacs_node.receive.pdu_bounds import BoundedReader
 from pacs_node.receive.pdu_stream import DataSetSink, PDUStream, SinkCarrier, Unwanted
-from pacs_node.receive.received_file import ReceivedObject, check_identity, file_start, is_plausible_uid
+from pacs_node.receive.received_file import ReceivedObject, check_identity, file_start
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
 
@@ -96,8 +97,8 @@ class Listener:
         ]
         try:
             self._ae.start_server(address, block=False, evt_handlers=handlers)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
+        except (OSError, UnicodeError) as error:  # the latter for a name that cannot be looked up, such as a..b
+            reason = getattr(error, "strerror", None) or "no name of a host"
             raise ConfigError(
                 f"cannot listen on {address[0]}:{address[1]}: {reason}; choose another node.host or node.port"
             ) from error

@@ -14,15 +14,15 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pacs_node.errors import DiskFull, ReasonCode, Rejected
+from pacs_node.identity import is_plausible_uid
 from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacs_node.spool import IncomingFile, Spool
 
-__all__ = ["ReceivedObject", "check_identity", "file_start", "is_plausible_uid"]
+__all__ = ["ReceivedObject", "check_identity", "file_start"]
 
 STUDY_INSTANCE_UID = Tag("StudyInstanceUID")
 IDENTITY_TAGS = [Tag("SOPClassUID"), Tag("SOPInstanceUID"), STUDY_INSTANCE_UID]
 DEFLATED_PREFIX_BYTES = 2**20  # enough for everything up to StudyInstanceUID, and no more than that of a zip bomb
-UID_CHARACTERS = frozenset("0123456789.")
 
 
 class ReceivedObject:
@@ -146,9 +146,3 @@ def file_start(announced: tuple[str, str], transfer_syntax: str, calling_ae_titl
     stream = DicomBytesIO()
     write_file_meta_info(stream, meta)
     return b"\0" * 128 + b"DICM" + stream.getvalue()
-
-
-def is_plausible_uid(text: str) -> bool:
-    """Whether a text can name an instance: digits and dots, at most 64 (PS3.5 9.1)."""
-    # real archives hold UIDs with leading zeros in a component, against PS3.5 9.1: those are taken
-    return 0 < len(text) <= 64 and set(text) <= UID_CHARACTERS

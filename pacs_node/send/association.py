@@ -55,7 +55,7 @@ def associate(
             max_pdu=MAX_PDU_BYTES,
             evt_handlers=[(evt.EVT_CONN_OPEN, on_connection)],
         )
-    except OSError:  # the name of the host cannot be resolved
+    except (OSError, UnicodeError):  # the name of the host cannot be resolved, or is none, such as a..b
         return None, Verdict(StoreKind.RETRY, "cannot connect to the peer")
     if association.is_established:
         return association, None

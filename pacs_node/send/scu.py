@@ -12,6 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.association import Association
 
 from pacs_node.config import Peer
+from pacs_node.identity import is_plausible_uid
 from pacs_node.send.association import MAX_CONTEXTS, ContextKey, associate, close
 from pacs_node.send.store_status import ENDED_BY_PEER, StoreKind, StoreOutcome, Verdict, judge
 from pacs_node.send.transcode import Unconvertible, converted
@@ -218,9 +219,10 @@ def identify(path: Path) -> Instance | StoreOutcome:
         ds = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
         sop_class_uid = str(ds.SOPClassUID)
         transfer_syntax_uid = str(ds.file_meta.TransferSyntaxUID)
-        if sop_class_uid and transfer_syntax_uid and ds.SOPInstanceUID:
+        # one that is none could not be encoded, and the request for the association of all files would fail with it
+        if all(map(is_plausible_uid, (sop_class_uid, transfer_syntax_uid, str(ds.SOPInstanceUID)))):
             return Instance(path, sop_class_uid, transfer_syntax_uid)
-        refused = Verdict(StoreKind.REFUSED, "SOP class, SOP instance or transfer syntax is not named in the file")
+        refused = Verdict(StoreKind.REFUSED, "SOP class, SOP instance or transfer syntax is not named by a UID")
     except InvalidDicomError:
         pass
     except AttributeError:

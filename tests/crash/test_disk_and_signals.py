@@ -1,6 +1,7 @@
 """A full disk, an orderly end, a second service, a broken model: nothing is lost and the message is clear."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pacs_node.audit import EventKind
+from pacs_node.audit import AUDIT_FILE, EventKind
+from pacs_node.commands.errors import ExitCode
 from pacs_node.jobs import count_jobs
 from tests.peers.destination import answering
-from tests.peers.node import NodeProcess, wait_until
+from tests.peers.node import PATIENCE_S, NodeProcess, wait_until
 from tests.peers.orthanc import free_tcp_port
 from tests.peers.sender import send
 from tests.radiographs import radiograph
@@ -25,6 +27,12 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 * 2**19, resource.RLIM_INFINITY))
 import runpy
 runpy.run_module("pacs_node", run_name="__main__")
+"""
+
+# The next page of the file does not fit: SQLite refuses the insert, as on a full disk.
+FULL_FOR_ANNOUNCEMENTS = """
+CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.kind LIKE 'service_%'
+BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END
 """
 
 
@@ -52,6 +60,19 @@ def test_a_companion_that_does_not_fit_on_the_disk_is_made_when_there_is_room(tm
         node.wait_until_idle()
         assert len(pacs.stored) == 1
         assert node.spooled() == []
+
+
+def test_an_end_that_cannot_be_audited_is_orderly_and_a_start_that_cannot_may_work_later(tmp_path: Path) -> None:
+    with answering() as pacs, NodeProcess(tmp_path, {"pacs": pacs.port}) as node:
+        node.start()
+        with sqlite3.connect(tmp_path / "var" / AUDIT_FILE) as connection:
+            connection.execute(FULL_FOR_ANNOUNCEMENTS)
+        connection.close()
+        assert node.stop() == ExitCode.DONE
+        assert "the end could not be audited" in node.last_log()
+        node.launch()
+        assert node.process.wait(PATIENCE_S) == ExitCode.TRY_AGAIN
+        assert "the audit trail cannot be written" in node.last_log()
 
 
 def test_sigterm_finishes_the_running_image_keeps_the_rest_queued_and_exits_zero(tmp_path: Path) -> None:

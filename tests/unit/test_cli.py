@@ -1,8 +1,11 @@
 """The command line: help that is quick, errors that end in one place, output a script can read."""
 
+import errno
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,11 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert version[0].isdigit()
 
 
+def test_a_path_that_the_file_system_refuses_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config", "check", "--config", "c" * 300]) == ExitCode.CONFIGURATION
+    assert f"{'c' * 300} cannot be used: File name too long" in capsys.readouterr().err
+
+
 def test_wrong_usage_ends_with_two() -> None:
     assert cli.main(["send"]) == 2
     assert cli.main(["fly"]) == 2
@@ -95,6 +103,8 @@ def test_a_wrong_configuration_is_told_without_a_traceback(capsys: pytest.Captur
         (ModuleNotFoundError("x", name="torch"), 3, "pip install 'pacs-node[training]'"),
         (ModuleNotFoundError("x", name="onnxruntime.capi"), 3, "pip install 'pacs-node[cpu]'"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.json"), 4, "no room to write a.json"),
+        (PermissionError(errno.EACCES, "Permission denied", "a.dcm"), 2, "a.dcm cannot be used: Permission denied"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
@@ -124,6 +134,12 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_is_all_that_stands_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["config", "show", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["node"]["port"] == 11112
+
+
+def test_json_into_a_full_disk_may_work_later(capsys: pytest.CaptureFixture[str]) -> None:
+    with FileIO("/dev/full", "w") as full, redirect_stdout(TextIOWrapper(full, write_through=True)):
+        assert cli.main(["config", "show", "--json"]) == ExitCode.TRY_AGAIN
+    assert "No space left on device; the same command may work later" in capsys.readouterr().err
 
 
 def test_show_prints_what_the_environment_set(

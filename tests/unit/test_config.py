@@ -128,6 +128,8 @@ def test_an_unknown_variable_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -
         ("ae_title = 'SEVENTEEN LETTERS'", "it takes 1 to 16 ASCII characters"),
         ("ae_title = 'A\\B'", "it takes 1 to 16 ASCII characters, no backslash"),
         ("host = ''", "it takes a host name or an IP address"),
+        ("network_timeout_s = 1e300", "it takes a number above 0 and up to 86400"),
+        ("data_dir = '~nobody-of-this-name/var'", "names no user of this machine"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_is_allowed(line: str, told: str) -> None:
@@ -152,6 +154,12 @@ def test_a_wrong_variable_is_told_with_its_name(
     with pytest.raises(ConfigError) as caught:
         load_settings()
     assert told in str(caught.value)
+
+
+def test_a_variable_below_a_value_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACS_NODE_NODE__PORT__B", "1")
+    with pytest.raises(ConfigError, match=r"PACS_NODE_NODE__PORT__B: node\.port\.b is unknown"):
+        load_settings(written("[node]\nport = 104\n"))
 
 
 def test_a_wrong_word_is_told_with_the_words_there_are() -> None:
@@ -206,6 +214,10 @@ def test_a_destination_named_twice_is_refused() -> None:
 
 def test_broken_toml_is_told_with_its_line() -> None:
     assert "line 2" in complaint("[node]\nport = = 1\n")
+
+
+def test_a_file_that_begins_with_the_mark_of_some_editors_is_read() -> None:
+    assert load_settings(written("\ufeff[node]\nport = 104\n")).node.port == 104
 
 
 def test_a_file_that_is_not_there_is_named() -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -133,6 +133,15 @@ def test_the_queue_is_counted_in_a_folder_of_any_name(tmp_path: Path) -> None:
         wait_until(lambda: count_jobs(folder) == {"stage waiting": 1})
 
 
+def test_a_queue_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / QUEUE_FILE).touch()
+    assert count_jobs(tmp_path) == {}
+    connection = sqlite3.connect(tmp_path / QUEUE_FILE)
+    connection.execute("CREATE TABLE workflow_status (other)").close()  # an error as on a disk mounted read-only
+    with closing(connection), pytest.raises(sqlite3.OperationalError):
+        count_jobs(tmp_path)
+
+
 def test_attempts_are_counted_and_remember_when_the_first_one_was(tmp_path: Path) -> None:
     seen: list[Task] = []
 
@@ -205,6 +214,18 @@ def test_a_queue_that_cannot_be_written_is_retriable(tmp_path: Path) -> None:
         connection.close()
 
 
+def test_a_queue_that_cannot_be_written_at_the_start_is_retriable(tmp_path: Path) -> None:
+    with running(tmp_path, stage=lambda _task: Done()):
+        pass
+    with sqlite3.connect(tmp_path / QUEUE_FILE) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON queues BEGIN SELECT RAISE(FAIL, 'full'); END")
+    connection.close()
+    jobs = open_jobs(tmp_path, {"stage": lambda _task: Done()})
+    with pytest.raises(Retriable):
+        jobs.start()
+    jobs.close(0)
+
+
 def test_closing_finishes_what_runs_and_leaves_the_rest_queued(tmp_path: Path) -> None:
     started, seen = threading.Event(), []
 
@@ -222,6 +243,28 @@ def test_closing_finishes_what_runs_and_leaves_the_rest_queued(tmp_path: Path) -
     jobs.close(20)
     assert len(seen) == 1
     assert count_jobs(tmp_path) == {"stage queued": 2}
+
+
+def test_an_attempt_that_outlives_the_end_is_no_failure_of_the_queue_and_is_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pacs_node")
+    started, released = threading.Event(), threading.Event()
+
+    def handle(_task: Task) -> Done:
+        started.set()
+        released.wait(PATIENCE_S)
+        return Done((Task("j", "stage", "later"),))
+
+    jobs = open_jobs(tmp_path, {"stage": handle})
+    jobs.start()
+    jobs.enqueue(Task("j", "stage", "x"))
+    started.wait(PATIENCE_S)
+    jobs.close(0)
+    released.set()
+    wait_until(lambda: "not finished before the end" in caplog.text or "failed under an attempt" in caplog.text)
+    assert "failed under an attempt" not in caplog.text
+    assert count_jobs(tmp_path) == {"stage running": 1}
 
 
 KILLED_INSIDE = """

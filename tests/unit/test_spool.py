@@ -53,6 +53,21 @@ def test_a_failed_write_leaves_the_former_file_as_it_was(tmp_path: Path, monkeyp
     assert path.read_bytes() == b"first"
 
 
+def test_images_are_for_the_user_of_the_node_only_also_where_anybody_may_read_the_data_dir(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    spool = Spool(tmp_path)
+    modes = {folder.stat().st_mode & 0o777 for folder in (spool.incoming, spool.outbox, spool.quarantine)}
+    assert modes == {0o700}
+
+
+def test_received_files_leave_the_room_that_companions_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path)
+    monkeypatch.setattr("pacs_node.spool.RESERVED_BYTES", 2**62)  # more than any disk has
+    with pytest.raises(DiskFull):
+        spool.open_incoming(KEY)
+    assert spool.write_outbox(KEY, ["pacs"], writing(b"companion"))[0].read_bytes() == b"companion"
+
+
 def test_a_data_dir_that_cannot_be_made_is_disk_full(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskFull):

@@ -1,9 +1,11 @@
 """The companion as a whole: determinism, pixels, display, texts and refusals."""
 
 from datetime import timedelta
+from io import BytesIO
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.pixels.processing import apply_voi_lut
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -13,10 +15,11 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from pacs_node.config import OutputSettings, StoredSyntax
+from pacs_node.config import GateSettings, OutputSettings, StoredSyntax
 from pacs_node.derive.companion import derive, pixel_sha256
 from pacs_node.derive.verbatim import raw_bytes
 from pacs_node.errors import ReasonCode, Rejected
+from pacs_node.imaging.gate import check_header
 from tests.sources import CREATED_AT, NAMES, PLAIN, bundle, companion_of, inference, source, with_bytes
 
 
@@ -88,6 +91,9 @@ def test_an_image_that_the_encoder_refuses_stays_uncompressed() -> None:
     [
         ("ISO_IR 192", "МЯГКИЕ ТКАНИ".encode()),
         ("ISO_IR 144", "МЯГКИЕ ТКАНИ".encode("iso8859_5")),
+        ("\\ISO 2022 IR 87", b"\x1b$B'.'A'$','*'&\x1b(B \x1b$B'4','!'/'*\x1b(B"),  # JIS X 0208 has Cyrillic letters
+        ("ISO 2022 IR 13\\ISO 2022 IR 87", b"\x1b$B'.'A'$','*'&\x1b(J \x1b$B'4','!'/'*\x1b(J"),
+        ("ISO_IR 13", b"?????? ?????"),  # JIS X 0201, a part of what Python calls Shift JIS
         ("ISO_IR 100", b"?????? ?????"),
         (None, b"?????? ?????"),
     ],
@@ -99,6 +105,17 @@ def test_the_series_description_is_written_in_the_character_set_of_the_source(
     made = companion_of(source(SpecificCharacterSet=charset), settings)
     assert raw_bytes(made, "SeriesDescription") == stored + b" " * (len(stored) % 2)
     assert (made.SeriesNumber, made.Modality) == (12, "OT")
+
+
+@pytest.mark.parametrize("codec", [b"HEX", b"UNDEFINED"])
+def test_a_character_set_that_is_a_codec_of_python_costs_no_companion(codec: bytes) -> None:
+    stream = BytesIO()
+    source(SpecificCharacterSet="ISO_IR 100", Manufacturer="ACME").save_as(stream, enforce_file_format=True)
+    ds = dcmread(BytesIO(stream.getvalue().replace(b"ISO_IR 100", codec.ljust(10))))
+    check_header(ds, GateSettings())  # decodes some of it
+    made = companion_of(ds, OutputSettings(series_description="МЯГКИЕ ТКАНИ"))
+    assert raw_bytes(made, "SeriesDescription") == b"?????? ?????"
+    assert raw_bytes(made, "PatientName") == raw_bytes(ds, "PatientName")
 
 
 def test_our_times_are_in_the_zone_of_the_copied_study() -> None:

@@ -286,6 +286,11 @@ def test_a_port_in_use_is_a_configuration_error_that_names_it(node: Node, tmp_pa
         second.listener.start()
 
 
+def test_a_host_that_can_be_no_name_is_a_configuration_error_that_names_it(tmp_path: Path, free_port: int) -> None:
+    with pytest.raises(ConfigError, match=r"a\.\.b"):
+        Node(tmp_path, free_port, host="a..b").listener.start()
+
+
 def received_until_closed(connection: socket.socket) -> bytes:
     try:
         return connection.recv(100)

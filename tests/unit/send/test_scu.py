@@ -348,11 +348,30 @@ def test_files_that_are_no_dicom_are_reported_and_the_rest_is_sent(tmp_path: Pat
     assert progress == [(outcome.path, number, 4) for number, outcome in enumerate(outcomes, 1)]
 
 
+def test_a_file_whose_class_or_syntax_is_no_uid_does_not_take_the_others_with_it(
+    tmp_path: Path, free_port: int
+) -> None:
+    """A name that cannot be encoded would fail the request for the association of all."""
+    paths = [write_instance(tmp_path / f"{number}.dcm") for number in range(3)]
+    for path, uid in ((paths[0], SecondaryCaptureImageStorage), (paths[1], ExplicitVRLittleEndian)):
+        damaged = uid.encode()[:-1] + b"\x94"
+        path.write_bytes(path.read_bytes().replace(uid.encode(), damaged))
+    with peer_that(free_port, lambda _: 0) as peer:
+        outcomes = list(store(paths, peer, "NODE", TIMEOUT_S))
+    assert [outcome.kind for outcome in outcomes] == [StoreKind.REFUSED, StoreKind.REFUSED, StoreKind.DELIVERED]
+
+
 def test_a_folder_is_walked_in_a_fixed_order_without_hidden_files_and_dicomdir(tmp_path: Path) -> None:
     for name in ("b/2", "b/1", "a", ".git/x", "DICOMDIR"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert find_files([tmp_path, tmp_path / "a"]) == [tmp_path / "a", tmp_path / "b/1", tmp_path / "b/2"]
+
+
+def test_a_host_that_can_be_no_name_is_nobody_to_connect_to(tmp_path: Path, free_port: int) -> None:
+    peer = local_peer(free_port).model_copy(update={"host": "a..b"})
+    (outcome,) = store([write_instance(tmp_path / "a.dcm")], peer, "NODE", TIMEOUT_S)
+    assert (outcome.kind, outcome.note) == (StoreKind.RETRY, "cannot connect to the peer")
 
 
 def test_echo_tells_a_living_peer_from_a_dead_one(free_port: int) -> None:
