@@ -15,7 +15,7 @@ from model.process import DIFFUSION, Process
 from model.sampler import Recipe, sample
 from pacs_node.imaging.fit import Placement, to_grid
 from pacs_node.imaging.fuse import shaped_layer, without_glow
-from training.evaluate.cases import open_cases
+from training.evaluate.cases import open_cases, with_bone
 from training.ingest.manifest import Split
 from training.metrics import bsr_strict, lung_mask, psnr, rib_correlation, tone_fitted, tone_ratio
 
@@ -82,6 +82,7 @@ class RealPairs:
         cases = [case for case in cases if case.dual_energy] or cases
         if not cases:
             raise FileNotFoundError(f"no real pair of those asked for in {folder}")
+        cases, _ = with_bone(cases)
         self.names = [case.name for case in cases]
         self.cxr: list[FloatImage] = []
         self.soft: list[FloatImage] = []

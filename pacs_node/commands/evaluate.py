@@ -22,7 +22,7 @@ from training.baselines.rival import Rival
 from training.checkpoint import CheckpointError, read_meta
 from training.control import load_control
 from training.control_network import ControlNetwork
-from training.evaluate.cases import Case, open_cases
+from training.evaluate.cases import Case, open_cases, with_bone
 from training.evaluate.choice import checkpoints, rank
 from training.evaluate.facts import facts
 from training.evaluate.folds import Folds
@@ -146,7 +146,10 @@ def _materials(order: Order) -> tuple[Materials, list[str]]:
             judge, notes = Judge(load_perceptual(), order.lpips_side), []
         except PerceptualWeightsError as error:
             raise ConfigError(f"{error}; or go without it: --lpips-side 0") from error
-    cases = open_cases(order.pairs, order.split)
+    cases, boneless = with_bone(open_cases(order.pairs, order.split))
+    if boneless:
+        notes.append(f"Left out, radiograph and twin being the same picture: {', '.join(boneless)}.")
+        say(notes[-1])
     return Materials(
         bundle=bundle,
         cases=cases,

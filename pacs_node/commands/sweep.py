@@ -15,7 +15,7 @@ from pacs_node.commands.terminal import print_json, say, stdout, table
 from pacs_node.config import Device
 from pacs_node.engine.load import load_bundle, open_engine
 from pacs_node.errors import ConfigError
-from training.evaluate.cases import open_cases
+from training.evaluate.cases import open_cases, with_bone
 from training.evaluate.report import without_nan
 from training.evaluate.scores import METRICS, Judge
 from training.perceptual import PerceptualWeightsError, load_perceptual
@@ -80,7 +80,9 @@ def run(order: Order, *, as_json: bool) -> int:
     bundle = load_bundle(order.bundle)
     trials = plan(bundle.spec, values)
     # what is chosen on the test split has been seen by it
-    cases = open_cases(order.pairs, "validation" if is_ingested(order.pairs) else None)
+    cases, boneless = with_bone(open_cases(order.pairs, "validation" if is_ingested(order.pairs) else None))
+    if boneless:
+        say(f"left out, radiograph and twin being the same picture: {', '.join(boneless)}")
     engine = open_engine(bundle, Device(order.device), order.threads)
     real = [case for case in cases if case.dual_energy] or cases
     say(f"{len(trials)} ways on {len(real)} pairs")

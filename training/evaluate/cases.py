@@ -17,14 +17,13 @@ from training.ingest.pictures import read_picture
 from training.ingest.polarity import NEGATIVE_BELOW, chest_score, turned
 from training.ingest.refusal import Refused
 
-__all__ = ["LONGEST_SIDE", "Case", "Twins", "measured", "open_cases", "read_positive"]
+__all__ = ["LONGEST_SIDE", "Case", "Twins", "measured", "open_cases", "read_positive", "with_bone"]
 
 LONGEST_SIDE = 1024  # px; a larger pair is processed as it is and measured at this size
 BITS = 16  # of an ingested picture
 # Truths of this set are computed from the radiograph by another algorithm: no dual energy, so no part of the mean.
 COMPUTED = "jsrt"
 LARGEST_DIFFERENCE = 0.05  # of the sides of twins; more is no export's rounding
-WRONG = "take the pair out, or bring the right twin"
 SAME = 1 / 255  # a grey level of 8 bits: twins that differ nowhere by more are one picture
 
 
@@ -40,6 +39,11 @@ class Twins:
 
     radiograph: Radiograph
     truth: FloatImage
+
+    @property
+    def same(self) -> bool:
+        """Whether there is nothing to take out, so that a ratio to it would be a division by nothing."""
+        return np.allclose(self.radiograph.pixels, self.truth, rtol=0, atol=SAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,23 @@ def open_cases(folder: Path, split: Split | None = None) -> list[Case]:
     return [_plain(path) for path in radiographs]
 
 
+def with_bone(cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
+    """The pairs that something can be measured on, and the names of the others.
+
+    Of `pacs-node simulate` one pair in eight has no bone, to learn from; of a real set it is a wrong twin.
+
+    Raises
+    ------
+    ConfigError
+        None is left, or a file cannot be read.
+    """
+    kept = [case for case in cases if not case.load().same]
+    if not kept:
+        raise ConfigError("every radiograph and its twin are the same picture: there is nothing to measure")
+    known = {case.name for case in kept}
+    return kept, [case.name for case in cases if case.name not in known]
+
+
 def measured(image: FloatImage, longest: int = LONGEST_SIDE) -> FloatImage:
     """The image at the size it is measured at: averaged so that its longer side has ``longest`` px, or as it is."""
     if max(image.shape) <= longest:
@@ -102,14 +123,7 @@ def _plain(path: Path) -> Case:
 
 def _read(radiograph_path: Path, truth_path: Path) -> Twins:
     radiograph, truth = (read_positive(path) for path in (radiograph_path, truth_path))
-    return _twins(radiograph, _of_shape(truth.pixels, radiograph.pixels.shape, truth_path), str(radiograph_path), WRONG)
-
-
-def _twins(radiograph: Radiograph, truth: FloatImage, name: str, advice: str) -> Twins:
-    """A pair with something to take out: without, every ratio to that is a division by nothing."""
-    if np.allclose(radiograph.pixels, truth, rtol=0, atol=SAME):
-        raise ConfigError(f"{name} and its twin are the same picture: {advice}")
-    return Twins(radiograph, truth)
+    return Twins(radiograph, _of_shape(truth.pixels, radiograph.pixels.shape, truth_path))
 
 
 def read_positive(path: Path) -> Radiograph:
@@ -157,5 +171,4 @@ class _Ingested:
     def __call__(self) -> Twins:
         covered = self.pairs.placement(self.index).covered()
         cxr, soft = (np.ascontiguousarray(image[covered]) for image in self.pairs[self.index])
-        name = f"{self.pairs.folder}, pair {self.pairs.records[self.index].pair_id}"
-        return _twins(Radiograph(cxr, None, BITS, Dataset()), soft, name, "ingest into a new folder, to leave it out")
+        return Twins(Radiograph(cxr, None, BITS, Dataset()), soft)

@@ -1,6 +1,7 @@
 """`pacs-node evaluate` on a tiny bundle and synthetic pairs, from the command line to the files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,13 @@ def test_the_command_in_a_report_is_the_one_that_made_it() -> None:
     assert order.command == (
         "pacs-node evaluate --bundle default --pairs 'my pairs' --steps 1,4 --split test --output out --lpips-side 0"
     )
+
+
+def test_a_pair_without_bone_is_left_out_and_named(bundle: Path, pairs: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "pairs", tmp_path / "page.md"
+    shutil.copytree(pairs, folder)
+    for kind in ("cxr", "soft"):
+        save(folder / f"scanner_none_{kind}.png", chest(256, 256)[1])
+    command = ["evaluate", "--bundle", str(bundle), "--pairs", str(folder), *QUICK, "--markdown", str(page)]
+    assert main(command) == 0
+    assert "the same picture: scanner_none." in page.read_text(encoding="utf-8")

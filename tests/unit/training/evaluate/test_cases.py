@@ -8,7 +8,8 @@ import pytest
 
 from pacs_node.errors import ConfigError
 from tests.unit.training.evaluate.conftest import chest, save
-from training.evaluate.cases import measured, open_cases
+from training.evaluate.cases import measured, open_cases, with_bone
+from training.validate import RealPairs
 
 
 def test_pairs_come_in_order_with_their_source(pair_folder: Path) -> None:
@@ -62,11 +63,17 @@ def test_a_name_with_brackets_finds_its_twin_and_what_macos_leaves_beside_it_is_
     assert [case.name for case in open_cases(tmp_path)] == ["scan[1]"]
 
 
-def test_a_pair_without_anything_to_take_out_is_refused(tmp_path: Path) -> None:
+def test_a_pair_without_anything_to_take_out_is_not_measured(tmp_path: Path) -> None:
     for kind in ("cxr", "soft"):
         save(tmp_path / f"a_{kind}.png", chest(300, 300)[0])
-    with pytest.raises(ConfigError, match=r"a_cxr.png and its twin are the same picture: take the pair out"):
-        open_cases(tmp_path)[0].load()
+    assert open_cases(tmp_path)[0].load().same
+    with pytest.raises(ConfigError, match="every radiograph and its twin are the same picture"):
+        with_bone(open_cases(tmp_path))
+    for kind, image in zip(("cxr", "soft"), chest(300, 300), strict=True):
+        save(tmp_path / f"b_{kind}.png", image)
+    kept, left_out = with_bone(open_cases(tmp_path))
+    assert ([case.name for case in kept], left_out) == (["b"], ["a"])
+    assert RealPairs(tmp_path, 64).names == ["b"]
 
 
 def test_a_folder_without_pairs_and_a_split_of_plain_pairs_are_refused(tmp_path: Path, pair_folder: Path) -> None:

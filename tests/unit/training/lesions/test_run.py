@@ -97,3 +97,12 @@ def test_tables_and_headline_say_what_was_found(untouched: Found) -> None:
     assert "not met" not in headline(untouched)[0]
     sizes = [size for size, _ in of_sizes(untouched.lesions, lambda each: each.remains.kept, lambda _: True)]
     assert sizes == sorted(sizes)
+
+
+def test_lesions_are_also_laid_into_a_pair_without_bone(tmp_path: Path) -> None:
+    """One simulated pair in eight has none, to learn from."""
+    for kind in ("cxr", "soft"):
+        save(tmp_path / f"a_{kind}.png", chest(128, 128)[1])
+    _, layer = paired_subjects(tmp_path, 1)[0].load()
+    assert layer is not None
+    assert float(np.abs(layer).max()) < 1e-3
