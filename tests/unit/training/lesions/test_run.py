@@ -102,7 +102,7 @@ def test_tables_and_headline_say_what_was_found(untouched: Found) -> None:
 def test_lesions_are_also_laid_into_a_pair_without_bone(tmp_path: Path) -> None:
     """One simulated pair in eight has none, to learn from."""
     for kind in ("cxr", "soft"):
-        save(tmp_path / f"a_{kind}.png", chest(128, 128)[1])
+        save(tmp_path / f"a_{kind}.png", chest(256, 256)[1])
     _, layer = paired_subjects(tmp_path, 1)[0].load()
     assert layer is not None
     assert float(np.abs(layer).mean()) < 0.01
