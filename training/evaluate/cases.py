@@ -90,7 +90,7 @@ def open_cases(folder: Path, split: Split | None = None) -> list[Case]:
 def with_bone(cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
     """The pairs that something can be measured on, and the names of the others.
 
-    Of `pacs-node simulate` one pair in eight has no bone, to learn from; of a real set it is a wrong twin.
+    Of `pacs-node simulate` one pair in twenty-five has no bone, to learn from; of a real set it is a wrong twin.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def test_tables_and_headline_say_what_was_found(untouched: Found) -> None:
 
 
 def test_lesions_are_also_laid_into_a_pair_without_bone(tmp_path: Path) -> None:
-    """One simulated pair in eight has none, to learn from."""
+    """One simulated pair in twenty-five has none, to learn from."""
     for kind in ("cxr", "soft"):
         save(tmp_path / f"a_{kind}.png", chest(256, 256)[1])
     _, layer = paired_subjects(tmp_path, 1)[0].load()
