@@ -1,5 +1,6 @@
 """Where a received instance becomes a job, exactly once."""
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -10,6 +11,8 @@ from pathlib import Path
 from pydicom import dcmread
 
 from pacs_node.config import Settings
+from pacs_node.errors import Rejected
+from pacs_node.imaging.read import require_no_loss
 from pacs_node.jobs import Jobs, Task
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
@@ -37,7 +40,15 @@ class Intake:
         return hashlib.sha256(f"{sop_instance_uid}|{self._work}".encode()).hexdigest()[:40]
 
     def accept(self, instance: ReceivedInstance, study_instance_uid: str) -> bool:
-        """Make the job of a durable file durable; False when there was one. Raises Retriable when that fails."""
+        """Make the job of a durable file durable; False when there was one.
+
+        Raises
+        ------
+        Retriable
+            That fails.
+        Rejected
+            The file cannot be read, and an earlier copy that is kept can: that one stays, this one is removed.
+        """
         return self._queue(self.key(instance.sop_instance_uid), instance.sop_instance_uid, study_instance_uid)
 
     def adopt_orphans(self) -> int:
@@ -59,8 +70,9 @@ class Intake:
                 continue
             if uids is None:
                 self._spool.refuse(path, {"reason": "not_dicom", "explanation": "a foreign file in incoming/"})
-            elif self._queue(path.stem, *uids):
-                adopted += 1
+            else:
+                with contextlib.suppress(Rejected):  # a better copy is kept, and nobody was told that this one is
+                    adopted += self._queue(path.stem, *uids)
         return adopted
 
     def _queue(self, job: str, sop_instance_uid: str, study_instance_uid: str) -> bool:
@@ -79,17 +91,29 @@ class Intake:
         # a run that is about to end has given up its file already
         if self._jobs.is_unfinished(first) and self._spool.incoming_path(latest.job).exists():
             if latest.job != task.job:  # the newer bytes replace those of the run that goes on
+                self._require_no_loss(task.job, self._spool.incoming_path(latest.job))
                 self._spool.rename_incoming(task.job, latest.job)
             return False
         refused = self._spool.refused(first)
         if not refused:
             self._spool.release(task.job)  # its job is over: nobody else would remove the new copy
             return False
+        for path in refused:
+            if path.suffix == ".dcm":
+                self._require_no_loss(task.job, path)
         self._spool.rename_incoming(task.job, again.job)
         is_new = self._jobs.enqueue(again)
         for path in refused:  # the new copy replaces them; last, so that a crash before leaves the way open
             path.unlink(missing_ok=True)
         return is_new
+
+    def _require_no_loss(self, job: str, older: Path) -> None:
+        """Let go of a new copy that cannot be read where the older one can, and say why."""
+        try:
+            require_no_loss(self._spool.incoming_path(job), older)
+        except Rejected:
+            self._spool.release(job)
+            raise
 
     def _runs(self, task: Task, first: str) -> tuple[Task, Task]:
         """The latest run of a job that is known, and the one that would come next."""

@@ -174,6 +174,11 @@ class IncomingFile:
             os.posix_fadvise(self._opened().fileno(), self._on_its_way, count, os.POSIX_FADV_DONTNEED)
             self._on_its_way = self._written
 
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Where the bytes are before `commit`, and where after it; an earlier file of the same key is there now."""
+        return self._temporary, self._path
+
     def read_from(self, offset: int) -> BinaryIO:
         """What was written, from a byte on; for reading before `commit`."""
         with _disk_errors():

@@ -20,7 +20,7 @@ from pacs_node.imaging.decode import MAX_PIXELS, describe_pixels, stored_indices
 from pacs_node.imaging.display import display_table, look_of, padding_entries, stored_values
 from pacs_node.records import Radiograph
 
-__all__ = ["open_dataset", "read_dataset", "read_radiograph"]
+__all__ = ["open_dataset", "read_dataset", "read_radiograph", "require_no_loss"]
 
 # Two bytes for each of the pixels that are let in, and as much again for private elements.
 MAX_FILE_BYTES = 4 * MAX_PIXELS
@@ -173,3 +173,29 @@ def _without_pixels(ds: Dataset) -> Dataset:
 def read_radiograph(path: Path) -> Radiograph:
     """Open and decode one file; see `open_dataset` and `read_dataset` for what is raised."""
     return read_dataset(open_dataset(path))
+
+
+def require_no_loss(newer: Path, older: Path) -> None:
+    """See that a file may take the place of an older copy of the same instance, which may be absent.
+
+    Only a shorter one is looked at: what was cut off on its way is shorter, and decoding takes time.
+
+    Raises
+    ------
+    Rejected
+        Why the newer one cannot be read, where the older one can.
+    OSError
+        The disk fails.
+    """
+    try:
+        if newer.stat().st_size >= older.stat().st_size:
+            return
+        read_radiograph(newer)
+    except FileNotFoundError:
+        return  # nothing to lose
+    except Rejected as damage:
+        try:
+            read_radiograph(older)
+        except (Rejected, FileNotFoundError):
+            return
+        raise damage from None

@@ -37,7 +37,7 @@ class Intake(Protocol):
         ...
 
     def accept(self, instance: ReceivedInstance, study_instance_uid: str) -> bool:
-        """Make the job durable; False when there was one; raises Retriable when that fails."""
+        """Make the job durable; False when there was one; raises Retriable, or Rejected for a worse copy."""
         ...
 
 

@@ -15,6 +15,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pacs_node.errors import DiskFull, ReasonCode, Rejected
 from pacs_node.identity import is_plausible_uid
+from pacs_node.imaging.read import require_no_loss
 from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacs_node.spool import IncomingFile, Spool
 
@@ -58,8 +59,17 @@ class ReceivedObject:
         return self._kept().read_from(self._start_bytes)
 
     def commit(self) -> Path:
-        """Make the file durable; raises DiskFull."""
-        return self._kept().commit()
+        """Make the file durable.
+
+        Raises
+        ------
+        DiskFull
+        Rejected
+            It cannot be read, and an earlier copy that waits can: that one stays.
+        """
+        kept = self._kept()
+        require_no_loss(*kept.paths)
+        return kept.commit()
 
     def claim(self) -> bool:
         """Whether the caller is the first; a lost connection then takes nothing away from it."""

@@ -8,6 +8,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pacs_node.config import ModelSettings, OutputSettings, Settings
+from pacs_node.errors import ReasonCode, Rejected
 from pacs_node.intake import Intake
 from pacs_node.jobs import Again, Done, Jobs, Task, open_jobs
 from pacs_node.receive.received_file import file_start
@@ -46,8 +47,8 @@ def intake(jobs: Jobs, spool: Spool, settings: Settings | None = None, digest: s
     return Intake(jobs, spool, digest, settings or Settings())
 
 
-def received(spool: Spool, gate: Intake, uid: str) -> ReceivedInstance:
-    path = spool.write_incoming(gate.key(uid), [b"bytes"])
+def received(spool: Spool, gate: Intake, uid: str, content: bytes = b"bytes") -> ReceivedInstance:
+    path = spool.write_incoming(gate.key(uid), [content])
     return ReceivedInstance("1.2", uid, "1.2.840.10008.1.2", path, 5, "SENDER", "127.0.0.1", datetime.now(UTC))
 
 
@@ -102,6 +103,32 @@ def test_an_instance_that_comes_while_its_repetition_waits_leaves_one_file_the_n
     newest.path.write_bytes(b"whole")
     assert not gate.accept(newest, "1.2")
     assert {path.name: path.read_bytes() for path in spool.incoming.iterdir()} == {f"{job}.2.dcm": b"whole"}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_copy_that_was_cut_off_does_not_replace_the_whole_one_of_a_repetition_or_in_quarantine(
+    queue: Queue, tmp_path: Path, *, waits: bool
+) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    job = gate.key("1.2.3")
+    whole = saved(radiograph(), tmp_path / "whole.dcm").read_bytes()
+    assert gate.accept(received(spool, gate, "1.2.3", whole), "1.2")
+    wait_until(lambda: not queue.jobs.is_unfinished(job), "the job ended")
+    spool.refuse(spool.incoming_path(job), {"reason": "not_chest"})
+    if waits:
+        queue.waits = True
+        assert gate.accept(received(spool, gate, "1.2.3", whole), "1.2")
+    cut_off = received(spool, gate, "1.2.3", whole[:-1000])
+    with pytest.raises(Rejected) as caught:
+        gate.accept(cut_off, "1.2")
+    assert caught.value.reason is ReasonCode.TRUNCATED
+    assert not cut_off.path.exists()
+    kept = spool.incoming_path(f"{job}.2") if waits else spool.quarantine / f"{job}.dcm"
+    assert kept.read_bytes() == whole
+    saved_again = received(spool, gate, "1.2.3", whole[:-1000])  # as by a crash before the refusal
+    assert gate.adopt_orphans() == 0
+    assert not saved_again.path.exists()
 
 
 def test_an_instance_that_comes_just_after_its_repetition_was_refused_gets_a_run_of_its_own(

@@ -161,6 +161,37 @@ def test_the_same_instance_twice_is_success_twice_and_one_file(node: Node) -> No
     assert [event.note is None for event in node.events(EventKind.RECEIVED)] == [True, False]
 
 
+def test_a_copy_that_was_cut_off_does_not_replace_the_whole_one_that_waits(
+    node: Node, send_bytes: Callable[[bytes], int]
+) -> None:
+    whole = encode(radiograph(), is_implicit_vr=False, is_little_endian=True)
+    assert whole is not None
+    assert send_bytes(whole) == 0x0000
+    assert send_bytes(whole[:-1000]) == 0xC000
+    [path] = node.spool.incoming.iterdir()
+    assert path.read_bytes().endswith(whole)
+    [refused] = node.events(EventKind.REFUSED)
+    assert (refused.reason, refused.dicom_status) == ("truncated", 0xC000)
+    assert refused.source_sop_instance_uid == radiograph().SOPInstanceUID
+    assert len(node.intake.accepted) == 1
+
+
+def test_a_whole_copy_replaces_one_that_was_cut_off(node: Node, send_bytes: Callable[[bytes], int]) -> None:
+    whole = encode(radiograph(), is_implicit_vr=False, is_little_endian=True)
+    assert whole is not None
+    assert [send_bytes(whole[:-1000]), send_bytes(whole)] == [0x0000] * 2
+    [path] = node.spool.incoming.iterdir()
+    assert path.read_bytes().endswith(whole)
+
+
+def test_of_two_copies_that_cannot_be_read_the_newer_stays(node: Node, send_bytes: Callable[[bytes], int]) -> None:
+    whole = encode(radiograph(), is_implicit_vr=False, is_little_endian=True)
+    assert whole is not None
+    assert [send_bytes(whole[:-1000]), send_bytes(whole[:-2000])] == [0x0000] * 2
+    [path] = node.spool.incoming.iterdir()
+    assert path.read_bytes().endswith(whole[:-2000])
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_store_answers_a700_when_the_disk_is_full(node: Node, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def fail(_descriptor: int) -> None:
