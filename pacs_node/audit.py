@@ -4,6 +4,9 @@ Events are only ever added. They hold UIDs, codes, sizes and durations; no image
 The schema is brought up to date by alembic when the file is opened (`pacs_node/migrations`).
 """
 
+import contextlib
+import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +28,8 @@ __all__ = ["AUDIT_FILE", "Audit", "AuditEvent", "EventKind"]
 
 AUDIT_FILE = "audit.sqlite"
 BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another process, which holds the file for milliseconds
+
+log = logging.getLogger(__name__)
 
 
 class EventKind(StrEnum):
@@ -129,10 +134,13 @@ class Audit:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path, self._wal = path, path.with_name(f"{path.name}-wal")
+        self._writing = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._engine = _open_engine(path)
             _migrate(self._engine)
+            self._remember_the_files()
         except CommandError as error:
             raise ConfigError(f"{path} is the audit trail of a newer pacs-node") from error
         except (OSError, SQLAlchemyError) as error:
@@ -140,12 +148,38 @@ class Audit:
             raise ConfigError(f"{path} cannot be opened as the audit trail: {reason}") from error
 
     def record(self, event: AuditEvent) -> None:
-        """Add an event durably; raises SQLAlchemyError when the file cannot be written."""
+        """Add an event durably; raises SQLAlchemyError when the file cannot be written.
+
+        A file that was removed or replaced since the last event, as by a clean-up, is noticed: events go on in the one
+        that is there now, or in a new one.
+        """
         values = {name: getattr(event, name) for name in COLUMNS}
         values["occurred_at"] = _utc_text(event.occurred_at or datetime.now(UTC))
         values["noise_seed"] = None if event.noise_seed is None else str(event.noise_seed)
-        with self._engine.begin() as connection:
-            connection.execute(ADD_EVENT, values)
+        with self._writing:  # SQLite lets writers in one by one in any case
+            self._follow_the_file()
+            with self._engine.begin() as connection:
+                connection.execute(ADD_EVENT, values)
+
+    def _follow_the_file(self) -> None:
+        """Open the file anew when its name does not lead to it any more: what is written to it would be gone."""
+        if _file_identity(self._path) == self._file:
+            return
+        log.warning("the file of the audit trail was removed or replaced; events go on in the one of that name")
+        self._engine.dispose()
+        if _file_identity(self._wal) == self._wal_file:  # left over: SQLite would play it into the other file
+            for path in (self._wal, self._wal.with_name(f"{self._path.name}-shm")):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+        try:
+            _migrate(self._engine)
+        except CommandError as error:
+            raise SQLAlchemyError("the audit trail was replaced by that of a newer pacs-node") from error
+        self._remember_the_files()
+
+    def _remember_the_files(self) -> None:
+        """Which files are ours now; a connection that stays in the pool keeps their inodes from being used again."""
+        self._file, self._wal_file = _file_identity(self._path), _file_identity(self._wal)
 
     def events(self, *, study: str | None = None, sop: str | None = None, limit: int = 1000) -> list[AuditEvent]:
         """The latest ``limit`` events, oldest first.
@@ -175,6 +209,15 @@ def _event(row: EventRow) -> AuditEvent:
     values["occurred_at"] = datetime.fromisoformat(row.occurred_at)
     values["noise_seed"] = None if row.noise_seed is None else int(row.noise_seed)
     return AuditEvent(**values)
+
+
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _utc_text(moment: datetime) -> str:

@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from pacs_node.audit import AUDIT_FILE, Audit, AuditEvent, Base, EventKind
 from pacs_node.errors import ConfigError
@@ -107,3 +108,40 @@ def test_a_file_that_is_no_audit_trail_or_a_newer_one_is_a_configuration_error(t
     connection.close()
     with pytest.raises(ConfigError, match="newer"):
         Audit(newer)
+
+
+@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
+def test_a_trail_that_was_removed_while_it_is_open_is_begun_anew(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
+    path = tmp_path / AUDIT_FILE
+    audit = Audit(path)
+    audit.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=1))
+    for suffix in suffixes:
+        path.with_name(path.name + suffix).unlink()
+    for number in (2, 3):
+        audit.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=number))
+    for reader in (audit, Audit(path)):
+        assert [event.size_bytes for event in reader.events()] == [2, 3]
+
+
+def test_a_trail_that_was_replaced_while_it_is_open_is_gone_on_with(tmp_path: Path) -> None:
+    path, saved = tmp_path / AUDIT_FILE, tmp_path / "saved" / AUDIT_FILE
+    backup = Audit(saved)
+    backup.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=1))
+    backup.close()
+    audit = Audit(path)
+    audit.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=2))
+    saved.replace(path)
+    audit.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=3))
+    assert [event.size_bytes for event in Audit(path).events()] == [1, 3]
+
+
+def test_a_trail_that_was_replaced_by_one_of_a_newer_version_is_not_written(tmp_path: Path) -> None:
+    path, newer = tmp_path / AUDIT_FILE, tmp_path / "newer" / AUDIT_FILE
+    Audit(newer).close()
+    with sqlite3.connect(newer) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    audit = Audit(path)
+    newer.replace(path)
+    with pytest.raises(SQLAlchemyError, match="newer"):
+        audit.record(AuditEvent(kind=EventKind.RECEIVED))
