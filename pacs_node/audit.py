@@ -17,7 +17,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, MetaData, String, create_engine, event, insert, select
+from sqlalchemy import URL, Engine, MetaData, String, create_engine, event, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.orm import Session as OrmSession
@@ -166,8 +166,11 @@ class Audit:
         if _file_identity(self._path) == self._file:
             return
         log.warning("the file of the audit trail was removed or replaced; events go on in the one of that name")
+        with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")  # its last events may be in the log only
+        is_left_over = _file_identity(self._wal) == self._wal_file
         self._engine.dispose()
-        if _file_identity(self._wal) == self._wal_file:  # left over: SQLite would play it into the other file
+        if is_left_over:  # SQLite would play it into the other file
             for path in (self._wal, self._wal.with_name(f"{self._path.name}-shm")):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -225,7 +228,7 @@ def _utc_text(moment: datetime) -> str:
 
 
 def _open_engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(URL.create("sqlite", database=str(path)))  # a name may hold what an address reads otherwise
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:

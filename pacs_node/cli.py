@@ -4,6 +4,7 @@ Nothing heavy is imported here: `pacs-node --help` loads neither torch nor onnxr
 """
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -351,6 +352,12 @@ def _silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
+def _open_closed_streams() -> None:
+    """Who started us may have closed them, as `>&-` does; what is said then goes nowhere."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the only place where errors end.
 
@@ -365,6 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:  # the process is ours, not a test's
         _silence_libraries()
+        _open_closed_streams()
     try:
         app(words, prog_name="pacs-node")
     except SystemExit as done:

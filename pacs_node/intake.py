@@ -88,8 +88,9 @@ class Intake:
             return False  # the same instance came twice at this moment, and the file serves the other one
         first = task.job.partition(".")[0]
         latest, again = self._runs(task, first)
-        # a run that is about to end has given up its file already
-        if self._jobs.is_unfinished(first) and self._spool.incoming_path(latest.job).exists():
+        # a run that is about to end has given up its file already; where it is the first, the new copy has its name
+        has_file = self._spool.incoming_path(latest.job).exists() and not self._spool.refused_path(latest.job).exists()
+        if has_file and self._jobs.is_unfinished(first):
             if latest.job != task.job:  # the newer bytes replace those of the run that goes on
                 self._require_no_loss(task.job, self._spool.incoming_path(latest.job))
                 self._spool.rename_incoming(task.job, latest.job)

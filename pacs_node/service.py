@@ -261,14 +261,17 @@ class _StopRequest:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT ask for the end; a second one ends the process at once."""
+        """SIGTERM, SIGINT and SIGHUP ask for the end; a second SIGTERM or SIGINT ends the process at once."""
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
-            if self._asked:
+            if self._asked and number != signal.SIGHUP:  # which terminal, shell and init each may send
                 os._exit(128 + number)
             self._asked = True
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        wanted = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it: the end of a terminal is no end
+            wanted.append(signal.SIGHUP)
+        before = {number: signal.signal(number, on_signal) for number in wanted}
         heard_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         try:
             yield

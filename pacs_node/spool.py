@@ -41,6 +41,7 @@ class Spool:
         self.incoming = data_dir / "incoming"
         self.outbox = data_dir / "outbox"
         self.quarantine = data_dir / "quarantine"
+        self._naming = threading.Lock()
         with _disk_errors():
             for folder in (self.incoming, self.outbox, self.quarantine):
                 # the images are the patients', also in a data_dir that somebody else made for all to read
@@ -71,7 +72,7 @@ class Spool:
             free_bytes = shutil.disk_usage(self.incoming).free
         if free_bytes < RESERVED_BYTES:
             raise DiskFull("the disk has no more room than companions and queue need")
-        return IncomingFile(self.incoming_path(key))
+        return IncomingFile(self.incoming_path(key), self._naming)
 
     def write_incoming(self, key: str, parts: Sequence[bytes | memoryview]) -> Path:
         """Make a received file durable; a file of the same key is replaced in one step."""
@@ -123,7 +124,7 @@ class Spool:
 
         Safe to repeat after a crash: the reason is written first, then the bytes are moved in one step.
         """
-        target = self.quarantine / f"{name or path.stem}.dcm"
+        target = self.refused_path(name or path.stem)
         text = json.dumps(reason, indent=1, sort_keys=True).encode()
         _write_atomically(target.with_suffix(".json"), lambda stream: stream.write(text))
         with _disk_errors(), contextlib.suppress(FileNotFoundError):
@@ -131,6 +132,9 @@ class Spool:
             _fsync_folder(path.parent)
             _fsync_folder(self.quarantine)
         return target
+
+    def refused_path(self, key: str) -> Path:
+        return self.quarantine / f"{key}.dcm"
 
     def refused(self, key: str) -> list[Path]:
         """What quarantine/ holds of a job and its repetitions, data and reasons."""
@@ -149,8 +153,9 @@ class IncomingFile:
     One thread at a time; `discard` may come from another one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, naming: threading.Lock) -> None:
         self._path = path
+        self._naming = naming  # held while a file gets its name
         self._temporary = _temporary_name(path)
         self._lock = threading.Lock()
         with _disk_errors():
@@ -174,11 +179,6 @@ class IncomingFile:
             os.posix_fadvise(self._opened().fileno(), self._on_its_way, count, os.POSIX_FADV_DONTNEED)
             self._on_its_way = self._written
 
-    @property
-    def paths(self) -> tuple[Path, Path]:
-        """Where the bytes are before `commit`, and where after it; an earlier file of the same key is there now."""
-        return self._temporary, self._path
-
     def read_from(self, offset: int) -> BinaryIO:
         """What was written, from a byte on; for reading before `commit`."""
         with _disk_errors():
@@ -186,16 +186,33 @@ class IncomingFile:
             stream.seek(offset)
         return stream
 
-    def commit(self) -> Path:
-        """Make it durable under its name; a file of the same key is replaced in one step. Raises DiskFull."""
+    def commit(self, require: Callable[[Path, Path], object] | None = None) -> Path:
+        """Make it durable under its name; a file of the same key is replaced in one step. Raises DiskFull.
+
+        Parameters
+        ----------
+        require : told where the bytes are and where an earlier file may be; raises when that one is to stay.
+        """
         with self._lock, _disk_errors():
             stream = self._opened()
             os.fsync(stream.fileno())
-            self._temporary.replace(self._path)
+            while not self._replaces(require):
+                continue  # another copy got the name meanwhile
             stream.close()
             self._stream = None
             _fsync_folder(self._path.parent)
         return self._path
+
+    def _replaces(self, require: Callable[[Path, Path], object] | None) -> bool:
+        """Take the name; False when what has it is not what was compared: that takes time, and others may not wait."""
+        earlier = _version(self._path)
+        if require is not None:
+            require(self._temporary, self._path)
+        with self._naming:
+            if _version(self._path) != earlier:
+                return False
+            self._temporary.replace(self._path)
+        return True
 
     def discard(self) -> None:
         """Remove what is not committed; harmless when repeated or after `commit`."""
@@ -250,6 +267,15 @@ def _link_atomically(source: Path, path: Path) -> None:
         # rename(2) does nothing when both names are links to one file already; the temporary name then stays
         temporary.unlink(missing_ok=True)
         _fsync_folder(path.parent)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _fsync_folder(folder: Path) -> None:

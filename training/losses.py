@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["gradient_difference", "ms_ssim", "relative_energy", "shadow_energy", "weighed"]
+__all__ = ["WINDOW", "gradient_difference", "ms_ssim", "relative_energy", "shadow_energy", "weighed"]
 
 FAINTEST = 0.03  # rms of a layer in [-1, 1] below which its errors count no more than those of this one
 NEAR = 15  # px across which a shadow's height is looked for: what it changes lies in it or close to it

@@ -1,6 +1,7 @@
 """How much bone is gone, on pairs whose truth is known: ``c`` radiograph, ``b`` output, ``g`` truth, in [0, 1].
 
 The published code lets uint8 differences wrap and forgives left-over bone; everything here is float and two-sided.
+Ratios are NaN where radiograph and truth are the same: of no bone, no share is gone.
 """
 
 import numpy as np
@@ -27,6 +28,7 @@ Mask = NDArray[np.bool_]
 LEVELS = 1024  # of the histogram that a curve is fitted to
 PIECES = 16  # of the curve
 SMALLEST_LUNG = 0.03  # of the picture
+ROUNDING = 1e-12  # mean square of what float32 leaves of two images that are the same
 
 
 def mse(b: Image, g: Image) -> float:
@@ -42,7 +44,8 @@ def psnr(b: Image, g: Image) -> float:
 
 def bsr_strict(c: Image, b: Image, g: Image) -> float:
     """Bone suppression ratio that counts every error: 1 perfect, 0 for the untouched radiograph, negative if worse."""
-    return 1 - mse(b, g) / mse(c, g)
+    untouched = mse(c, g)
+    return 1 - mse(b, g) / untouched if untouched else float("nan")
 
 
 def bsr_paper(c: Image, b: Image, g: Image) -> float:
@@ -52,7 +55,8 @@ def bsr_paper(c: Image, b: Image, g: Image) -> float:
     so it is reported beside `bsr_strict`, never alone.
     """
     levelled = b.astype(np.float64) + np.mean(g.astype(np.float64) - b)
-    return float(1 - np.sum(np.maximum(0, g - levelled) ** 2) / np.sum((c.astype(np.float64) - g) ** 2))
+    untouched = np.sum((c.astype(np.float64) - g) ** 2)
+    return float(1 - np.sum(np.maximum(0, g - levelled) ** 2) / untouched) if untouched else float("nan")
 
 
 def tone_fitted(image: Image, g: Image, mask: Mask) -> Image:
@@ -110,9 +114,9 @@ def bsr_tone(c: Image, b: Image, g: Image, body: Mask | None = None, counted: Ma
 
 
 def tone_ratio(fitted_c: Image, fitted_b: Image, g: Image, counted: Mask) -> float:
-    """`bsr_tone` of a radiograph and an output that are `tone_fitted` already."""
+    """`bsr_tone` of a radiograph and an output that are `tone_fitted` already; NaN where a tone curve does it all."""
     left, untouched = (np.sum((g - image)[counted].astype(np.float64) ** 2) for image in (fitted_b, fitted_c))
-    return float(1 - left / max(untouched, 1e-12))
+    return float(1 - left / untouched) if untouched > ROUNDING * np.count_nonzero(counted) else float("nan")
 
 
 def ribs_left(c: Image, b: Image, g: Image, lungs: Mask, body: Mask | None = None) -> float:

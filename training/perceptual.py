@@ -18,7 +18,14 @@ from torch.nn import functional
 
 from export.fingerprint import fingerprint
 
-__all__ = ["WEIGHTS_VARIABLE", "PerceptualDistance", "PerceptualWeightsError", "find_weights", "load_perceptual"]
+__all__ = [
+    "SMALLEST",
+    "WEIGHTS_VARIABLE",
+    "PerceptualDistance",
+    "PerceptualWeightsError",
+    "find_weights",
+    "load_perceptual",
+]
 
 WEIGHTS_VARIABLE = "PACS_NODE_LPIPS_WEIGHTS"
 PACKAGED = Path("weights") / "vST0.0" / "alex_shift_tolerant.pth"

@@ -59,6 +59,7 @@ class Order:
         words: dict[str, object] = {"-o": self.folder, "--data": self.data, "--only": self.only}
         words |= {f"--{name.replace('_', '-')}": number for name, number in self.amounts.items()}
         words |= {"--preset": self.preset, "--cpu-minutes": self.cpu_minutes, "--markdown": self.markdown}
+        words |= {"--threads": self.threads} if self.threads > 1 else {}  # they sum in another order
         given = [text for name, value in words.items() if value is not None for text in (name, str(value))]
         flags = [*(["--quick"] if self.quick else []), *([] if self.lpips else ["--no-lpips"])]
         return shlex.join(["pacs-node", "ablate", *given, *flags])

@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from model.bundle import Bundle
 from pacs_node.bench.environment import describe_environment
 from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.interrupt import resumable, terminated_as_interrupted
+from pacs_node.commands.places import require_places
 from pacs_node.commands.terminal import print_json, say, stderr, stdout, table
 from pacs_node.engine.load import load_bundle
 from pacs_node.errors import ConfigError, ModelError
 from training.baselines.registry import Scale
 from training.checkpoint import CheckpointError
 from training.compare.findings import findings
-from training.compare.ground import OVERSAMPLED, Ground, open_ground, open_test, simulate_pairs
+from training.compare.ground import OVERSAMPLED, Ground, open_ground, simulate_pairs
 from training.compare.ours import SHARES
 from training.compare.page import as_html, as_markdown
 from training.compare.result import Comparison, as_json
@@ -140,8 +142,7 @@ def _order(request: Request, *, quiet: bool) -> Order:
     preset = load_preset(request.preset)
     if request.size is not None:
         preset = _sized(preset, request.size)
-    if request.markdown is not None and not request.markdown.resolve().parent.is_dir():
-        raise ConfigError(f"there is no folder {request.markdown.parent}")
+    require_places(request.output, request.markdown)
     scales, loaded = _pairs_of("scale", request.scale), _pairs_of("load", request.load)
     for name, scale in scales.items():
         if scale not in get_args(Scale) or name in ("control", "ours"):
@@ -206,15 +207,11 @@ def _ground(request: Request, size: int, bar: "_Bar") -> Ground:
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}")
     if request.data:
-        ground = open_ground(request.data, (), shards, size)
-    else:
-        train, test = (shards / name for name in (TRAIN_FOLDER, TEST_FOLDER))
-        simulate_pairs(train, request.seed, request.amounts[0], OVERSAMPLED * size, bar.at)
-        simulate_pairs(test, request.seed + 1, request.amounts[1], OVERSAMPLED * size, bar.at)
-        ground = open_ground((train,), (test,), shards, size)
-    return replace(
-        ground, tests=(*ground.tests, *(each for folder in request.pairs_test for each in open_test(folder)))
-    )
+        return open_ground(request.data, (), shards, size, also=request.pairs_test)
+    train, test = (shards / name for name in (TRAIN_FOLDER, TEST_FOLDER))
+    simulate_pairs(train, request.seed, request.amounts[0], OVERSAMPLED * size, bar.at)
+    simulate_pairs(test, request.seed + 1, request.amounts[1], OVERSAMPLED * size, bar.at)
+    return open_ground((train,), (test,), shards, size, also=request.pairs_test)
 
 
 def _facts(request: Request, order: Order, ground: Ground) -> dict[str, str]:
@@ -274,7 +271,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _show(result: Comparison, size: int) -> None:
     for each in (cost_table(result, size), *(summary_table(result, found) for found in result.sets)):
-        stdout().print(table(each.columns, each.rows, title=each.title))
+        stdout().print(table(each.columns, each.rows, title=escape(each.title)))  # a folder may be called a[b]
     for found in result.sets:
         for sentence in findings(result, found):
             stdout().print(sentence.replace("**", ""), markup=False)

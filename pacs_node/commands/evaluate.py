@@ -32,7 +32,7 @@ from training.evaluate.run import Evaluation, Materials, evaluate
 from training.evaluate.scores import LPIPS_SIDE, Judge
 from training.evaluate.tables import summary
 from training.ingest.manifest import Split
-from training.perceptual import PerceptualWeightsError, load_perceptual
+from training.perceptual import SMALLEST, PerceptualWeightsError, load_perceptual
 from training.validate import RealPairs
 
 __all__ = ["Order", "parse_steps", "run"]
@@ -139,6 +139,8 @@ def _materials(order: Order) -> tuple[Materials, list[str]]:
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}")
     require_places(order.output, order.markdown)
+    if 0 < order.lpips_side < SMALLEST:
+        raise ConfigError(f"--lpips-side {order.lpips_side}: LPIPS needs {SMALLEST} px or more; 0 leaves it out")
     bundle = load_bundle(order.bundle)
     judge, notes = Judge(None), [WITHOUT_LPIPS]
     if order.lpips_side:

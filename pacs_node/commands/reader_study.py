@@ -72,15 +72,15 @@ def make_command(request: Request, *, as_json: bool) -> int:
 
 def _show(request: Request, made: "Made", left_out: dict[str, str], *, as_json: bool) -> None:
     study = made.study
-    known = [case.truth for case in study.cases if case.truth is not None]
+    known = [case.truth for case in study.scored if case.truth is not None]
     facts = {
         "study": str(request.folder),
         "written": made.written,
-        "cases": len(study.cases) - request.practice,
+        "cases": len(study.scored),
         "practice": request.practice,
         "with_lesion": sum(bool(truth.lesions) for truth in known),
         "without_lesion": sum(not truth.lesions for truth in known),
-        "truth_unknown": len(study.cases) - len(known),
+        "truth_unknown": len(study.scored) - len(known),
         "readers": list(study.readers),
         "washout_days": study.washout_days,
         "seed": study.seed,

@@ -11,6 +11,7 @@ from pacs_node.commands.audit import reading
 from pacs_node.commands.errors import ExitCode
 from pacs_node.commands.terminal import print_json, stderr, stdout, table
 from pacs_node.config import Settings, load_settings
+from pacs_node.derive.verbatim import text
 from pacs_node.engine.load import SHIPPED, load_bundle, open_engine
 from pacs_node.errors import ConfigError
 from pacs_node.imaging.read import open_dataset
@@ -39,7 +40,9 @@ def run(companion: str, source: Path, *, config: Path | None, as_json: bool) -> 
     first: Dataset | str
     if Path(companion).is_file():
         first = open_dataset(Path(companion))
-        uid, maker = str(first.SOPInstanceUID), bundle_digest_of(first)
+        uid, maker = text(first, "SOPInstanceUID"), bundle_digest_of(first)
+        if not uid:
+            raise ConfigError(f"{companion} names no SOP Instance UID; give an image that this software made")
     else:
         uid = companion
         first, maker = _digests_of(settings, companion)

@@ -1,5 +1,6 @@
 """`pacs-node sweep`: one bundle sampled in many ways on real pairs, the best way first."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,13 +90,15 @@ def run(order: Order, *, as_json: bool) -> int:
     with _bar() as bar:
         task = bar.add_task("sampling", total=len(trials) * len(real))
         sweep(Ground(bundle, engine, real, _judge(order.lpips)), trials, lambda: bar.advance(task))
-    trials.sort(key=lambda trial: trial.scores[order.by], reverse=best_is_high)
+    trials.sort(key=lambda trial: _rank(trial.scores[order.by], best_is_high=best_is_high))
     if as_json:
         rows = [{**trial.changes, **trial.scores, "seconds": round(trial.seconds, 2)} for trial in trials]
         print_json(without_nan(rows))
     else:
         stdout().print(_table(trials, list(values), order.by))
-        say(f"to keep the first: {_keep(order.bundle, trials[0])}")
+        ranked = math.isfinite(trials[0].scores[order.by])
+        kept = f"to keep the first: {_keep(order.bundle, trials[0])}"
+        say(kept if ranked else f"no way has a {order.by} on these pairs, so none is the first")
     return ExitCode.DONE
 
 
@@ -107,6 +110,11 @@ def _direction(by: str, lpips: bool) -> bool:
     if by not in ranked:
         raise ConfigError(f"--by {by}: one of {', '.join(ranked)}{'' if lpips else ' without --lpips'}")
     return ranked[by]
+
+
+def _rank(value: float, *, best_is_high: bool) -> tuple[bool, float]:
+    """The best first, and last what has no figure, which compares with nothing."""
+    return math.isnan(value), -value if best_is_high else value
 
 
 def _judge(lpips: bool) -> Judge:

@@ -35,6 +35,7 @@ from pacs_node.derive.provenance import (
     software_versions,
     source_reference,
 )
+from pacs_node.derive.shutter import visible_part
 from pacs_node.derive.verbatim import element, raw_bytes, raw_elements, stamp, text
 from pacs_node.derive.verify import verify_companion
 from pacs_node.errors import ReasonCode, Rejected
@@ -137,19 +138,20 @@ def derive_image(  # noqa: PLR0913, PLR0917  the arguments of `derive`, and what
     ----------
     pixels : (rows, columns) uint16 P-values at the depth of the companion, rows and columns of the source.
     """
+    described = image_description(source)
     uids = _uids(source, inference, bundle, settings, product.kind)
     bits_stored, label = stored_bits(source), None
     if settings.burned_in_label:
-        pixels, label = burn_label(pixels, bits_stored, product.label)
+        pixels, label = burn_label(pixels, bits_stored, product.label, visible_part(described, *pixels.shape))
 
     image = _secondary_capture(pixels, bits_stored, uids, settings, bundle)
     _describe_derivation(image, product, source, bundle, created_at)
     _describe_display(image, bits_stored)
-    has_text = label is not None or text(source, "BurnedInAnnotation") == "YES"
+    has_text = label is not None or text(source, "BurnedInAnnotation").upper() == "YES"
     image.BurnedInAnnotation = "YES" if has_text else "NO"
 
     ours = raw_elements(image) | _series_and_instance(source, product, settings)
-    derived = stamp(image.file_meta, ours | patient_and_study(source) | image_description(source))
+    derived = stamp(image.file_meta, ours | patient_and_study(source) | described)
     verify_companion(derived, source)
     return _compressed(derived, settings.transfer_syntax)
 
@@ -177,7 +179,8 @@ def _uids(
             raise Rejected(ReasonCode.MISSING_ATTRIBUTE, f"the source has no {keyword}")
     sop_instance_uid = text(source, "SOPInstanceUID")
     series_instance_uid = text(source, "SeriesInstanceUID") or sop_instance_uid
-    return companion_uids(series_instance_uid, sop_instance_uid, bundle.digest, Recipe.of(inference, settings), kind)
+    recipe = Recipe.of(inference, settings, has_shutter="ShutterShape" in source)
+    return companion_uids(series_instance_uid, sop_instance_uid, bundle.digest, recipe, kind)
 
 
 def _secondary_capture(

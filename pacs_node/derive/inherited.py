@@ -20,7 +20,9 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLSNearLossless,
 )
+from pydicom.valuerep import format_number_as_ds
 
+from pacs_node.derive.shutter import carried_shutter
 from pacs_node.derive.verbatim import element, is_legal, raw_bytes, values, verbatim
 
 __all__ = ["STUDY_KEYWORDS", "Elements", "image_description", "is_identity", "is_lossy", "patient_and_study"]
@@ -102,8 +104,9 @@ def _only_with(keyword: str, accepts: Accepts) -> Accepts:
 
 
 def _aspect_ratio(found: list[bytes], copied: Elements) -> bool:
-    """Only where no spacing says it better (C.7.6.3.1.7)."""
-    return _positive_pair(found, copied) and not any(Tag(keyword) in copied for keyword in SPACINGS)
+    """Only where no spacing says it better, and never of square pixels (type 1C, C.7.6.3.1.7)."""
+    told = any(Tag(keyword) in copied for keyword in SPACINGS)
+    return not told and _positive_pair(found, copied) and float(found[0]) != float(found[1])
 
 
 def _orientation(found: list[bytes], _: Elements) -> bool:
@@ -142,6 +145,7 @@ LOSSY_METHODS: dict[str, str] = {  # transfer syntax that may have lost somethin
     JPEG2000MC: "ISO_15444_1",
     HTJ2K: "ISO_15444_15",
 }
+ALWAYS_LOSSY = frozenset({str(JPEGBaseline8Bit), str(JPEGExtended12Bit)})  # the others can be used without loss
 
 
 def patient_and_study(source: Dataset) -> Elements:
@@ -168,13 +172,15 @@ def is_identity(tag: BaseTag) -> bool:
 
 
 def image_description(source: Dataset) -> Elements:
-    """Character set, time zone, geometry, view, body part and lossy history, each only where it is legal.
+    """Character set, time zone, geometry, shutter, view, body part and lossy history, each only where it is legal.
 
     BodyPartExamined is CHEST where the source names none: only what passed the gate as a chest gets this far.
     """
     copied: Elements = {}
     for keyword, accepts in CARRIED.items():
         copy = _try_verbatim(source, Tag(keyword))
+        if copy is not None and keyword in SPACINGS:
+            copy = _within_ds(copy)
         if copy is not None and is_legal(copy) and accepts(values(copy), copied):
             copied[copy.tag] = copy
     for keyword in CODE_SEQUENCES:
@@ -190,7 +196,20 @@ def image_description(source: Dataset) -> Elements:
     for keyword, value in defaults:
         copied.setdefault(Tag(keyword), element(keyword, value))
     _settle_side(copied)
-    return copied | _lossy_history(source)
+    return copied | carried_shutter(source) | _lossy_history(source)
+
+
+def _within_ds(spacing: RawDataElement) -> RawDataElement:
+    """The spacing with numbers of more than the 16 characters of a DS rounded to them.
+
+    Modalities write them. Left out, another spacing would stand for this one, and lengths would be others than those
+    that are measured in the source.
+    """
+    try:
+        fitting = [each if len(each) <= 16 else format_number_as_ds(float(each)).encode() for each in values(spacing)]
+    except ValueError:
+        return spacing  # no number: it is not taken
+    return element(spacing.tag, b"\\".join(fitting)) if fitting != values(spacing) else spacing
 
 
 def _settle_side(copied: Elements) -> None:
@@ -212,6 +231,8 @@ def _settle_side(copied: Elements) -> None:
 def is_lossy(source: Dataset) -> bool:
     """Whether the source says, or its transfer syntax implies, that it was once compressed with loss."""
     stated = raw_bytes(source, "LossyImageCompression")
+    if _transfer_syntax(source) in ALWAYS_LOSSY:
+        return True  # whatever is stated
     if stated is not None and stated.strip() in {b"00", b"01"}:
         return stated.strip() == b"01"
     return _transfer_syntax(source) in LOSSY_METHODS

@@ -53,7 +53,7 @@ def presentation_states(  # noqa: PLR0913, PLR0917  two images, and what was mad
         return ()
     inverted = look.is_inverted != inference.polarity_corrected
     bits = int(companion.BitsStored)
-    recipe = Recipe.of(inference, settings)
+    recipe = Recipe.of(inference, settings, has_shutter="ShutterShape" in source)
     states = (
         (source, _Shown("SOURCE", _modality_lut(look), _voi_lut(look), inverted)),
         (companion, _Shown("SOFT TISSUE", None, _window(2 ** (bits - 1), 2**bits, "LINEAR"), is_inverted=False)),

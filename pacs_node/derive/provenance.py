@@ -74,13 +74,15 @@ class Recipe:
     instance: str
 
     @classmethod
-    def of(cls, inference: Inference, settings: OutputSettings) -> "Recipe":
+    def of(cls, inference: Inference, settings: OutputSettings, *, has_shutter: bool = False) -> "Recipe":
         """Left out are the transfer syntax, for every one is lossless, and what else is made beside the companion."""
         output = settings.model_dump(mode="json", exclude=UNCHANGING)
         shared = {"version": RECIPE_VERSION, "steps": inference.steps, "output": output}
         instance = shared | {"seed": inference.noise_seed}
         if inference.polarity_corrected:  # else the companions of all other sources would get new UIDs
             instance["polarity"] = "corrected"
+        if has_shutter:  # its label lies elsewhere than in version 3; as above
+            instance["shutter"] = "carried"
         return cls(json.dumps(shared, sort_keys=True), json.dumps(instance, sort_keys=True))
 
 

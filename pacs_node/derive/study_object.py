@@ -9,9 +9,10 @@ from pydicom.uid import UID
 from pacs_node.derive.companion import zone_of
 from pacs_node.derive.inherited import image_description, patient_and_study
 from pacs_node.derive.provenance import node_equipment
+from pacs_node.derive.shutter import SHUTTER_KEYWORDS
 from pacs_node.derive.verbatim import raw_bytes, raw_elements, stamp, text
 from pacs_node.derive.verify import verify_identity
-from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pacs_node.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_plausible_uid
 
 __all__ = ["finished", "has_identity", "stand_in"]
 
@@ -32,8 +33,8 @@ NAMED_BY_HIGHDICOM = (
 
 
 def has_identity(source: Dataset) -> bool:
-    """Whether another object can refer to it: it names its class, itself, its series and its study."""
-    return all(text(source, keyword) for keyword in IDENTITY)
+    """Whether another object can refer to it: it names its class, itself, its series and its study, each by one UID."""
+    return all(is_plausible_uid(text(source, keyword)) for keyword in IDENTITY)
 
 
 def stand_in(source: Dataset) -> Dataset:
@@ -73,7 +74,8 @@ def finished(ds: Dataset, source: Dataset, created_at: datetime) -> Dataset:
     ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     ds.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     described = image_description(source)
-    wanted = CARRIED if ds.Modality == "KO" else (*CARRIED, *OF_A_SERIES)
+    # without a shutter of its own a presentation state takes away that of its image (PS3.4 N.2)
+    wanted = CARRIED if ds.Modality == "KO" else (*CARRIED, *OF_A_SERIES, *SHUTTER_KEYWORDS)
     carried = {Tag(keyword): described[Tag(keyword)] for keyword in wanted if Tag(keyword) in described}
     ours = {tag: each for tag, each in raw_elements(ds).items() if tag != Tag("SpecificCharacterSet")}
     made_object = stamp(ds.file_meta, ours | carried | patient_and_study(source))

@@ -18,7 +18,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_data_element
 from pydicom.tag import BaseTag, Tag
-from pydicom.valuerep import validate_value
+from pydicom.valuerep import VR, validate_value
 
 __all__ = ["Framing", "element", "is_legal", "raw_bytes", "raw_elements", "stamp", "text", "values", "verbatim"]
 
@@ -26,6 +26,7 @@ DEFAULT_CHARACTER_SET = "ISO_IR 6"  # PS3.5 6.1.2.1: what holds where SpecificCh
 PIXEL_DATA = Tag("PixelData")
 ITEM = b"\xfe\xff\x00\xe0"  # PS3.5 7.5
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"})
+_VRS = frozenset(str(vr) for vr in VR if len(vr) == 2)  # the others are entries of the dictionary alone
 _AMBIGUOUS_VRS = {  # dictionary entry -> VR for unsigned and signed pixels (PS3.5 Annex A)
     "US or SS": ("US", "SS"),
     "US or OW": ("OW", "OW"),
@@ -84,7 +85,7 @@ def verbatim(ds: Dataset, tag: int | str, framing: Framing | None = None) -> Raw
     Exception : whatever pydicom raises on a sequence or number that cannot be parsed.
     """
     tag = Tag(tag)
-    found = ds.get_item(tag)
+    found = ds.get_item(tag, keep_deferred=True)  # else pydicom decodes what is empty
     if found is None:
         raise KeyError(tag)
     framing = (framing or Framing()).within(ds)
@@ -127,8 +128,11 @@ def values(of: RawDataElement) -> list[bytes]:
 def is_legal(candidate: RawDataElement) -> bool:
     """Whether every value obeys the length and characters of its VR (PS3.5 Table 6.2-1).
 
-    Lengths are counted in bytes, so a long value in a multi-byte character set may be called illegal.
+    Lengths are counted in bytes, so a long value in a multi-byte character set may be called illegal. A range of dates
+    or times is for queries alone, and no value of an object.
     """
+    if candidate.VR in {"DA", "TM"} and b"-" in (candidate.value or b""):
+        return False
     try:
         for value in values(candidate):
             validate_value(candidate.VR or "UN", value, RAISE)
@@ -162,20 +166,24 @@ def stamp(file_meta: FileMetaDataset, elements: dict[BaseTag, RawDataElement]) -
 
 
 def _known_vr(found: DataElement | RawDataElement, is_signed: bool) -> str:
-    """The VR to write: the dictionary's where the source has none, hides it behind UN, or calls one text another."""
+    """The VR to write: the dictionary's where the source has none that exists, hides it behind UN, or mixes up texts.
+
+    One that does not exist would take away from every reader what follows it.
+    """
     written = found.VR
     try:
         known = dictionary_VR(found.tag)
     except KeyError:
-        return written or "UN"
-    if written in (None, "UN") or {written, known} <= _TEXT_VRS:
+        return written if written in _VRS else "UN"
+    if written not in _VRS or written == "UN" or {written, known} <= _TEXT_VRS:
         return _AMBIGUOUS_VRS[known][is_signed] if known in _AMBIGUOUS_VRS else known
     return str(written)
 
 
 def _item(item: Dataset, framing: Framing) -> bytes:
-    """One item with a defined length (PS3.5 7.5.1)."""
-    copies = [verbatim(item, tag, framing) for tag in sorted(item.keys()) if tag.element != 0]
+    """One item with a defined length (PS3.5 7.5.1); what is private stays behind, as it does outside of items."""
+    tags = [tag for tag in sorted(item.keys()) if tag.element != 0 and not tag.is_private]
+    copies = [verbatim(item, tag, framing) for tag in tags]
     kept = [copy for copy in copies if framing.keeps_empty or copy.VR != "SQ" or copy.value]
     body = _encode(kept, framing.is_implicit)
     return ITEM + len(body).to_bytes(4, "little") + body

@@ -133,12 +133,11 @@ def _window(ds: Dataset) -> Dataset | None:
 
 def _voi(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable:
     """Manufacturer-independent values -> [0, 1], the values of interest (PS3.3 C.11.2)."""
-    if _has_voi_lut(ds):
-        output, bits = _apply_lut(values, ds.VOILUTSequence[0], little_endian=_little_endian(ds))
-        return output / float(2**bits - 1)
-    windowed = _windowed(values, ds, seen)
-    if windowed is not None:
-        return windowed
+    shown = _tabled(values, ds, seen)
+    if shown is None:
+        shown = _windowed(values, ds, seen)
+    if shown is not None:
+        return shown
     low, high = values[seen].min(), values[seen].max()
     return np.clip((values - low) / (high - low), 0.0, 1.0) if high > low else np.zeros_like(values)
 
@@ -147,6 +146,14 @@ def _has_voi_lut(ds: Dataset) -> bool:
     """Where both are present the Standard leaves the choice; the table is what the modality made for this image."""
     sequence = ds.get("VOILUTSequence")
     return bool(sequence and sequence[0].get("LUTData") and sequence[0].get("LUTDescriptor"))
+
+
+def _tabled(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable | None:
+    """The values through the first VOI LUT; None where it is absent, or left over from other pixels."""
+    if not _has_voi_lut(ds):
+        return None
+    output, bits = _apply_lut(values, ds.VOILUTSequence[0], little_endian=_little_endian(ds))
+    return output / float(2**bits - 1) if np.ptp(output[seen]) > 0 else None
 
 
 def _windowed(values: FloatTable, ds: Dataset, seen: BoolTable) -> FloatTable | None:

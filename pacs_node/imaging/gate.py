@@ -35,6 +35,16 @@ _MODALITIES = frozenset({"CR", "DX", "RG", "OT"})
 # PS3.3 C.8.1.2 (CR) and C.8.11.5 (DX). LLD and RLD are missing on purpose: a lateral decubitus is exposed frontally.
 _NOT_FRONTAL = frozenset({"LL", "RL", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO"})
 _LATERAL_WORDS = ("LAT", "OBLIQUE")
+# Lateral and oblique views of a trunk (CID 4010) in SNOMED CT and SRT; as below, their meanings come in every language.
+_NOT_FRONTAL_CODES = frozenset(
+    code
+    for scheme in (
+        "399067008 399173006 399198007 399182000 399184004 399236003 399135007 399356000 399006002 399038007 "
+        "399312000 399059000 399160007",
+        "R-102CD R-10236 R-10232 R-102C1 R-10238 R-10234 R-10220 R-40985 R-10212 R-10210 R-10208 R-10216 R-10204",
+    )
+    for code in scheme.split()
+)
 _FRONTAL = frozenset({"PA", "AP", "LLD", "RLD"})
 # Thorax and lungs in SNOMED CT and its retired SRT codes, whose meanings come in every language.
 _CHEST_CODES = frozenset({"51185008", "T-D3000", "43799004", "T-D3050", "39607008", "T-28000"})
@@ -154,10 +164,15 @@ def _is_lateral(text: str) -> bool:
     return any(word in _NOT_FRONTAL or word.startswith(_LATERAL_WORDS) for word in words)
 
 
+def _is_coded_lateral(item: Dataset) -> bool:
+    meaning = _text(item, "CodeMeaning")
+    return _is_lateral(meaning) or (_text(item, "CodeValue") in _NOT_FRONTAL_CODES and "DECUB" not in meaning)
+
+
 def _check_view(ds: Dataset) -> None:
     view = _text(ds, "ViewPosition")
-    meanings = [] if view else [_text(item, "CodeMeaning") for item in _items(ds, "ViewCodeSequence")]
-    if any(_is_lateral(text) for text in (view, *meanings)):
+    coded = [] if view else _items(ds, "ViewCodeSequence")
+    if _is_lateral(view) or any(_is_coded_lateral(item) for item in coded):
         raise Rejected(ReasonCode.NOT_FRONTAL, "ViewPosition or ViewCodeSequence is a lateral or oblique view")
 
 

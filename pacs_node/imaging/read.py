@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset as read_elements
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -28,6 +30,7 @@ MAX_FILE_BYTES = 4 * MAX_PIXELS
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
 _PIXEL_DATA = 0x7FE00010
 _TRAILING_PADDING = 0xFFFCFFFC
+_META_START = 132  # bytes of preamble and prefix (PS3.10 7.1)
 BLOCK_PIXELS = 2**18  # 2 MB of indices; smaller blocks cost more calls, larger ones the cache
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -65,8 +68,9 @@ def _parse(raw: bytes, path: Path) -> Dataset:
     if raw[128:132] != b"DICM":  # PS3.10 7.1
         raise Rejected(ReasonCode.NOT_DICOM, "the file has no DICOM preamble and prefix")
     try:
-        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            _require_bounded_inflation(raw)
+        meta = read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            _require_bounded_inflation(raw, meta)
         ds = dcmread(BytesIO(raw))
     except (EOFError, InvalidDicomError):
         raise Rejected(ReasonCode.TRUNCATED, "the data set ends early") from None
@@ -74,11 +78,15 @@ def _parse(raw: bytes, path: Path) -> Dataset:
     return ds
 
 
-def _require_bounded_inflation(raw: bytes) -> None:
+def _require_bounded_inflation(raw: bytes, meta: FileMetaDataset) -> None:
     """Refuse a deflate bomb before pydicom inflates it whole (PS3.5 A.5)."""
-    meta_length = int.from_bytes(raw[140:144], "little")  # FileMetaInformationGroupLength is always the first element
+    # like pydicom, up to the first element of another group: FileMetaInformationGroupLength may be absent or wrong
+    stream = BytesIO(raw)
+    stream.seek(_META_START)
+    is_implicit_vr = bool(meta.original_encoding[0])
+    read_elements(stream, is_implicit_vr, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2)
     inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-    inflater.decompress(raw[144 + meta_length :], MAX_FILE_BYTES)
+    inflater.decompress(raw[stream.tell() :], MAX_FILE_BYTES)
     if inflater.unconsumed_tail:
         raise Rejected(ReasonCode.TOO_LARGE, f"the deflated data set has more than {MAX_FILE_BYTES} bytes")
 
@@ -163,7 +171,9 @@ def _looked_up(table: NDArray[Scalar], index: NDArray[np.uint16]) -> NDArray[Sca
 
 def _without_pixels(ds: Dataset) -> Dataset:
     """Everything but the pixels, elements undecoded where they still are; a shallow copy would share its elements."""
-    header = Dataset({tag: ds.get_item(tag) for tag in ds.keys() if tag != _PIXEL_DATA})  # noqa: SIM118 - values decode
+    # "deferred" is what pydicom calls an empty element, too: it would decode it, and fail where nobody needs it
+    tags = [tag for tag in ds.keys() if tag != _PIXEL_DATA]  # noqa: SIM118 - values decode
+    header = Dataset({tag: ds.get_item(tag, keep_deferred=True) for tag in tags})
     header.file_meta = ds.file_meta
     implicit_vr, little_endian = ds.original_encoding
     header.set_original_encoding(implicit_vr, little_endian, ds.original_character_set)
@@ -178,7 +188,7 @@ def read_radiograph(path: Path) -> Radiograph:
 def require_no_loss(newer: Path, older: Path) -> None:
     """See that a file may take the place of an older copy of the same instance, which may be absent.
 
-    Only a shorter one is looked at: what was cut off on its way is shorter, and decoding takes time.
+    One of the same length is not looked at: what was cut off on its way has another, and decoding takes time.
 
     Raises
     ------
@@ -188,7 +198,7 @@ def require_no_loss(newer: Path, older: Path) -> None:
         The disk fails.
     """
     try:
-        if newer.stat().st_size >= older.stat().st_size:
+        if newer.stat().st_size == older.stat().st_size:
             return
         read_radiograph(newer)
     except FileNotFoundError:

@@ -16,12 +16,14 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from dbos import error as dbos_error
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from pacs_node.errors import ConfigError, Retriable
 from pacs_node.jobs.old_sqlite import provide_subsecond_time
 from pacs_node.jobs.prune import forget_finished
 from pacs_node.jobs.tasks import Again, Done, Handler, Task, Verdict
+from pacs_node.jobs.unfinished import is_unfinished
 
 __all__ = ["QUEUE_FILE", "Jobs", "count_jobs", "open_jobs"]
 
@@ -32,7 +34,6 @@ WORKFLOW = "attempt"
 # A change of Task that an older row cannot be read with needs a new number and a migration.
 APPLICATION_VERSION = "1"
 EXECUTOR_ID = "node"  # one process per data_dir (the service holds a lock), the same one after every restart
-UNFINISHED = ("ENQUEUED", "DELAYED", "PENDING")
 POLLING_INTERVAL_S = 0.2  # how long an idle lane may take to notice a task
 SWEEP_INTERVAL_S = 5.0
 FORGET_AFTER_S = 24 * 3600.0  # after their end; the audit trail has the history
@@ -104,11 +105,11 @@ class Jobs:
         return DBOS.get_workflow_status(task.task_id) is not None
 
     def is_unfinished(self, job: str) -> bool:
-        """Whether any task of a job whose key begins so still waits or runs."""
-        rows = DBOS.list_workflows(
-            workflow_id_prefix=job, status=list(UNFINISHED), limit=1, load_input=False, load_output=False
-        )
-        return bool(rows)
+        """Whether any task of a job whose key begins so still waits or runs; raises Retriable when nobody can tell."""
+        try:
+            return is_unfinished(self._path, job)
+        except sqlite3.Error as error:
+            raise Retriable(f"the queue cannot be read: {type(error).__name__}") from error
 
     def close(self, grace_s: int = 30) -> None:
         """Take no new task, let running handlers finish for up to ``grace_s``, keep the rest queued."""
@@ -218,7 +219,7 @@ def open_jobs(data_dir: Path, handlers: Mapping[str, Handler], at_once: Mapping[
     provide_subsecond_time()
     config: DBOSConfig = {
         "name": "pacs-node",
-        "system_database_url": f"sqlite:///{path}",
+        "system_database_url": URL.create("sqlite", database=str(path)).render_as_string(),
         "application_version": APPLICATION_VERSION,
         "executor_id": EXECUTOR_ID,
         "log_level": "ERROR",

@@ -21,7 +21,7 @@ from pacs_node.errors import ConfigError, ReasonCode, Rejected, Retriable
 from pacs_node.identity import is_plausible_uid
 from pacs_node.receive.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, accepted_contexts
 from pacs_node.receive.pdu_bounds import BoundedReader
-from pacs_node.receive.pdu_stream import DataSetSink, PDUStream, SinkCarrier, Unwanted
+from pacs_node.receive.pdu_stream import MALFORMED, DataSetSink, PDUStream, SinkCarrier, Unwanted
 from pacs_node.receive.received_file import ReceivedObject, check_identity, file_start
 from pacs_node.records import ReceivedInstance
 from pacs_node.spool import Spool
@@ -43,6 +43,7 @@ class Intake(Protocol):
 
 CLOSING_POLL_S = 0.05
 NOTE_CHARACTERS = 1000
+UNASKED = {MALFORMED: "an AE title of the request, or another part of it, breaks the Standard"}
 DATA_TRANSFER = "Sta6"  # PS3.8 9.2: the association is established
 
 log = logging.getLogger(__name__)
@@ -179,9 +180,12 @@ class Listener:
         def open_sink(context_id: int, command: Dataset) -> DataSetSink:
             return self._open_object(association, context_id, command)
 
+        def refuse(reason: str) -> None:
+            self._record_refusal(_parties_of(association), reason, note=UNASKED.get(reason))
+
         reader = BoundedReader(connection, self._settings.max_pdu_bytes, self._settings.network_timeout_s)
         machine = association.dul.state_machine
-        stream = PDUStream(reader, open_sink, lambda: machine.current_state == DATA_TRANSFER)
+        stream = PDUStream(reader, open_sink, lambda: machine.current_state == DATA_TRANSFER, refuse)
         stream.install(connection)
         association.bind(evt.EVT_DIMSE_RECV, lambda received: stream.message_received(received.message))
         association.bind(evt.EVT_CONN_CLOSE, lambda _closed: stream.close())
@@ -239,8 +243,8 @@ class Listener:
             kind=EventKind.REFUSED,
             source_sop_instance_uid=uid,
             peer=parties.address,
-            calling_ae_title=parties.calling_ae_title,
-            called_ae_title=parties.called_ae_title,
+            calling_ae_title=parties.calling_ae_title or None,
+            called_ae_title=parties.called_ae_title or None,
             dicom_status=status,
             reason=reason,
             note=note,

@@ -14,17 +14,20 @@ from typing import Any, Protocol
 
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.transport import AssociationSocket
 
 from pacs_node.receive.pdu_bounds import BoundedReader
 
-__all__ = ["DataSetSink", "PDUStream", "SinkCarrier", "Unwanted"]
+__all__ = ["MALFORMED", "DataSetSink", "PDUStream", "SinkCarrier", "Unwanted"]
 
 HEADER = struct.Struct(">BxL")  # PS3.8 9.3.1: type, reserved, length
 ITEM = struct.Struct(">LBB")  # PS3.8 9.3.5.1 and E.2: length of the rest, context, message control header
-P_DATA_TF = 0x04
+ASSOCIATE_RQ, P_DATA_TF = 0x01, 0x04
+PROTOCOL_VERSION = 1  # PS3.8 Table 9-11
 WITH_BODY = frozenset({1, 2, 3, 5, 6, 7})
 INVALID_PDU = b"\xff\0\0\0\0\0"  # a type that does not exist: the answer is A-ABORT (PS3.8 9.2, Evt19)
+MALFORMED = "association_malformed"
 IS_COMMAND, IS_LAST = 1, 2  # PS3.8 E.2
 C_STORE_RQ, NO_DATA_SET = 0x0001, 0x0101  # PS3.7 E.1
 
@@ -84,12 +87,20 @@ class PDUStream:
     Parameters
     ----------
     is_open : whether the association is established; before that, P-DATA is an error of the peer and left alone.
+    on_refused : told why a request for an association will be refused before anybody is asked.
     """
 
-    def __init__(self, reader: BoundedReader, open_sink: OpenSink, is_open: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        reader: BoundedReader,
+        open_sink: OpenSink,
+        is_open: Callable[[], bool],
+        on_refused: Callable[[str], object] = lambda _reason: None,
+    ) -> None:
         self._reader = reader
         self._open_sink = open_sink
         self._is_open = is_open
+        self._on_refused = on_refused
         self._body: bytearray | None = None  # of the PDU whose header was given to pynetdicom last
         self._has_body = False  # the same, but it is still in the socket
         self._left = 0  # bytes of the present P-DATA-TF that have not been read
@@ -143,6 +154,8 @@ class PDUStream:
                     return header
                 kind, length = HEADER.unpack(header)
                 self._reader.begin_body(length)
+                if kind == ASSOCIATE_RQ:
+                    return self._request(header, length)
                 if kind != P_DATA_TF or not self._is_open():
                     self._has_body = kind in WITH_BODY or kind == P_DATA_TF
                     return header
@@ -153,6 +166,17 @@ class PDUStream:
                 break
         self._body = fragments
         return bytearray(HEADER.pack(P_DATA_TF, len(fragments)))
+
+    def _request(self, header: bytearray, length: int) -> bytearray:
+        """Header of a request for an association; pynetdicom says nothing of one that it cannot read, or dies of it."""
+        self._body = self._reader.read(length)
+        reason = _refusal(header + self._body) if len(self._body) == length else None
+        if reason is not None:
+            self._on_refused(reason)
+        if reason == MALFORMED:
+            self._body = None
+            raise _InvalidPDU
+        return header
 
     def _fragments(self) -> bytearray:
         """The items of a PDU up to the end of a message, those of an object's data set emptied or left out."""
@@ -222,7 +246,18 @@ class PDUStream:
 
 
 class _InvalidPDU(Exception):
-    """The items do not fill the PDU (PS3.8 9.3.5)."""
+    """The items do not fill the PDU (PS3.8 9.3.5), or it is no request for an association (9.3.2)."""
+
+
+def _refusal(pdu: bytearray) -> str | None:
+    """Why a request for an association will be refused unasked: it breaks PS3.8 9.3.2, as an AE title may."""
+    try:
+        request = A_ASSOCIATE_RQ()
+        request.decode(bytes(pdu))
+        request.to_primitive()
+    except Exception:  # noqa: BLE001 - pynetdicom raises many types on foreign bytes
+        return MALFORMED
+    return None if request.protocol_version == PROTOCOL_VERSION else "association_rejected"
 
 
 def _parsed(command: bytearray) -> Dataset:

@@ -67,9 +67,7 @@ class ReceivedObject:
         Rejected
             It cannot be read, and an earlier copy that waits can: that one stays.
         """
-        kept = self._kept()
-        require_no_loss(*kept.paths)
-        return kept.commit()
+        return self._kept().commit(require_no_loss)
 
     def claim(self) -> bool:
         """Whether the caller is the first; a lost connection then takes nothing away from it."""

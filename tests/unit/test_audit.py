@@ -123,6 +123,24 @@ def test_a_trail_that_was_removed_while_it_is_open_is_begun_anew(tmp_path: Path,
         assert [event.size_bytes for event in reader.events()] == [2, 3]
 
 
+def test_a_trail_that_was_renamed_while_it_is_open_keeps_what_was_recorded_before(tmp_path: Path) -> None:
+    path, archived = tmp_path / AUDIT_FILE, tmp_path / "2026.sqlite"
+    audit = Audit(path)
+    for number in (1, 2):
+        audit.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=number))
+    path.rename(archived)
+    audit.record(AuditEvent(kind=EventKind.RECEIVED, size_bytes=3))
+    assert [event.size_bytes for event in audit.events()] == [3]
+    assert [event.size_bytes for event in Audit(archived).events()] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b"])
+def test_the_trail_is_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    Audit(tmp_path / name / AUDIT_FILE).record(AuditEvent(kind=EventKind.RECEIVED))
+    assert (tmp_path / name / AUDIT_FILE).is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_trail_that_was_replaced_while_it_is_open_is_gone_on_with(tmp_path: Path) -> None:
     path, saved = tmp_path / AUDIT_FILE, tmp_path / "saved" / AUDIT_FILE
     backup = Audit(saved)

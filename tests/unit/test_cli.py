@@ -67,6 +67,13 @@ def test_every_help_shows_an_example(words: list[str], capsys: pytest.CaptureFix
     assert f"pacs-node {' '.join(words)}" in shown.split("Examples")[1]
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_a_command_whose_streams_were_closed_does_its_work(closed: str) -> None:
+    command = f"{sys.executable} -m pacs_node status {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     name, version = capsys.readouterr().out.split()

@@ -149,6 +149,18 @@ def test_an_instance_that_comes_just_after_its_repetition_was_refused_gets_a_run
     assert not gate.accept(newest, "1.2")  # it came twice at this moment, and the first of the two has taken the file
 
 
+def test_an_instance_that_comes_just_after_it_was_refused_gets_a_run_of_its_own(queue: Queue, tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    gate = intake(queue.jobs, spool)
+    job = gate.key("1.2.3")
+    queue.waits = True  # as between the move to quarantine and the record of it, or while the note about it waits
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    spool.refuse(spool.incoming_path(job), {"reason": "not_chest"})
+    assert gate.accept(received(spool, gate, "1.2.3"), "1.2")
+    assert [path.name for path in spool.incoming.iterdir()] == [f"{job}.2.dcm"]
+    assert spool.refused(job) == []
+
+
 def test_another_model_or_recipe_is_another_job(queue: Queue, tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     variants = [

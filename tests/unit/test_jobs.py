@@ -126,7 +126,7 @@ def test_tasks_of_one_lane_never_overlap(tmp_path: Path) -> None:
 
 
 def test_the_queue_is_counted_in_a_folder_of_any_name(tmp_path: Path) -> None:
-    folder = tmp_path / "100% #1"
+    folder = tmp_path / "100% #1, new? %20"
     folder.mkdir()
     with running(folder, stage=lambda _task: Again(3600)) as jobs:
         jobs.enqueue(Task("j", "stage", "x"))

@@ -133,6 +133,16 @@ def test_another_source_or_recipe_is_named_as_the_reason(
     assert cli.main(["reproduce", str(companion), "--source", str(tmp_path / "nowhere.dcm")]) == 2
 
 
+def test_an_image_without_a_name_is_no_mistake_of_ours(
+    made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ds = dcmread(made[1])
+    ds.SOPInstanceUID = ""
+    nameless = saved(ds, tmp_path / "nameless.dcm")
+    assert cli.main(["reproduce", str(nameless), "--source", str(made[0])]) == 2
+    assert "names no SOP Instance UID" in capsys.readouterr().err
+
+
 def test_images_of_another_size_are_not_identical(made: tuple[Path, Path], tmp_path: Path) -> None:
     ds = dcmread(made[1])
     smaller = dcmread(made[1])

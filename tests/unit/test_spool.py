@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from pacs_node.errors import DiskFull
+from pacs_node.errors import DiskFull, ReasonCode, Rejected
 from pacs_node.spool import Spool
 
 KEY = "5f" * 20
@@ -125,3 +125,23 @@ def test_a_large_file_that_goes_to_the_disk_while_it_comes_is_whole(tmp_path: Pa
     pieces = [bytes([number]) * 300_001 for number in range(23)]
     path = Spool(tmp_path).write_incoming("c" * 40, pieces)
     assert path.read_bytes() == b"".join(pieces)
+
+
+def test_what_a_copy_may_replace_is_looked_at_again_when_another_one_came_meanwhile(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    seen: list[bytes | None] = []
+
+    def another_comes(_newer: Path, older: Path) -> None:
+        seen.append(older.read_bytes() if older.exists() else None)
+        if len(seen) == 1:
+            spool.write_incoming(KEY, [b"whole"])
+        else:
+            raise Rejected(ReasonCode.TRUNCATED, "the other one is to stay")
+
+    cut_off = spool.open_incoming(KEY)
+    cut_off.write(b"who")
+    with pytest.raises(Rejected):
+        cut_off.commit(another_comes)
+    cut_off.discard()
+    assert seen == [None, b"whole"]
+    assert [path.read_bytes() for path in spool.incoming.iterdir()] == [b"whole"]

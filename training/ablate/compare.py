@@ -25,7 +25,8 @@ class Summary:
 
     Attributes
     ----------
-    mean, deviation : over the test pairs, each the mean of its seeds; NaN where no sample is finite.
+    mean, deviation : over the test pairs, each the mean of its seeds; NaN where no sample is finite, and the deviation
+        of one pair.
     by_seed : mean over the pairs, one for each seed.
     """
 
@@ -74,7 +75,7 @@ class Seen:
         pairs = _means(figures.T)
         known = pairs[np.isfinite(pairs)]
         mean = float(known.mean()) if len(known) else math.nan
-        return Summary(mean, float(known.std()) if len(known) else math.nan, tuple(map(float, _means(figures))))
+        return Summary(mean, float(known.std()) if len(known) > 1 else math.nan, tuple(map(float, _means(figures))))
 
     def reference(self, name: str, metric: str) -> float:
         """Mean of a row without a denoiser."""

@@ -16,6 +16,7 @@ import numpy as np
 from pacs_node.errors import ConfigError
 from pacs_node.imaging.fit import Placement, intensity_range, letterbox, place
 from pacs_node.records import FloatImage
+from training.compare.ground import has_bone
 from training.ingest.manifest import open_pairs
 from training.pairs import SHARD, PairShards, write_shard
 from training.readers.durable import write_atomically
@@ -79,18 +80,27 @@ def simulated(folder: Path, amounts: Amounts, seed: int, grid: int, advance: Adv
         _fill(folder / name, wish, count, advance)
         made.append((wish, [order.name for order in plan(wish, count)]))
     (train_wish, train), (test_wish, test) = made
+    boned = [name for name in test if has_bone(folder / "test", name)]
+    if not boned:
+        raise ConfigError(f"none of the {len(test)} test pairs has bone in it: ask for more with --test-pairs")
     people = [len(people_of(plan(wish, len(names)))) for wish, names in made]
     told = "{} pairs of {} people, `pacs-node simulate -n {} --source procedural --seed {} --size {}`"
     facts = {
         "trained on": told.format(len(train), people[0], len(train), train_wish.seed, grid),
-        "measured on": told.format(len(test), people[1], len(test), test_wish.seed, grid),
+        "measured on": told.format(len(test), people[1], len(test), test_wish.seed, grid)
+        + _left_out(len(test) - len(boned)),
     }
     return Data(
         _shards(folder / "train", train, folder / "shards", grid),
-        _tests(folder / "test", test, grid),
+        _tests(folder / "test", boned, grid),
         facts,
         _id(facts),
     )
+
+
+def _left_out(boneless: int) -> str:
+    """Pairs without bone, of which there are some to learn from, have nothing to measure."""
+    return f"; {boneless} with next to no bone left out" if boneless else ""
 
 
 def _fill(folder: Path, wish: Wish, count: int, advance: Advance) -> None:
@@ -124,8 +134,9 @@ def given(folder: Path, into: Path, most: int, grid: int) -> Data:
         told = f"{folder} holds neither pairs of `pacs-node ingest` nor of `pacs-node simulate`"
         raise ConfigError(f"{told}: name such a folder, or leave --data out")
     train, test = _split(folder)
+    test = [name for name in test if has_bone(folder, name)]
     if not train or not test:
-        told = f"{folder} has {len(train)} pairs to train on and {len(test)} of other people to test on"
+        told = f"{folder} has {len(train)} pairs to train on and {len(test)} of other people, with bone, to test on"
         raise ConfigError(f"{told}: `pacs-node simulate -n 60 -o {folder}` adds some")
     facts = {
         "trained on": f"{len(train)} simulated pairs of the folder that was given",

@@ -56,6 +56,8 @@ def _difference(difference: Difference, metric: str) -> str:
     known = BY_KEY[metric]
     unit, title = (" dB", "PSNR") if metric == "psnr" else ("", known.title)
     mean, error = difference.mean * known.factor, difference.error * known.factor
+    if math.isinf(error):
+        return f"{title} {mean:+.{known.digits}f}{unit} on the one pair there is"
     if difference.verdict == "no clear difference":
         return f"{title} not clearly different ({mean:+.{known.digits}f} ± {error:.{known.digits}f}{unit})"
     return f"{title} {difference.verdict} by {abs(mean):.{known.digits}f} ± {error:.{known.digits}f}{unit}"
@@ -113,7 +115,10 @@ def _grid(seen: Seen) -> list[Finding]:
     )
     best = seen.best(cells_of("grid", seen.values), "bsr_tone")
     where = f"{'with' if best.variant.offset_noise else 'without'} offset noise, {KIND_TITLES[best.way.kind]}"
-    agrees: Agreement = "yes" if best == clipped else "no" if _agreement(seen, best, clipped) == "yes" else "not clear"
+    if best == clipped:
+        agrees: Agreement = "not clear" if _level(seen, clipped, cells_of("grid", seen.values)) else "yes"
+    else:
+        agrees = "no" if _agreement(seen, best, clipped) == "yes" else "not clear"
     made.append(
         Finding("Offset noise with dynamic clipping is the best of the eight", f"highest bsr_tone: {where}", agrees)
     )
@@ -127,6 +132,11 @@ def _agreement(seen: Seen, first: Cell, second: Cell) -> Agreement:
     return AGREEMENT[seen.difference(first, second, "bsr_tone").verdict]
 
 
+def _level(seen: Seen, best: Cell, cells: Iterable[Cell]) -> list[Cell]:
+    """Those that the best of all is not clearly better than."""
+    return [cell for cell in cells if cell != best and _agreement(seen, best, cell) != "yes"]
+
+
 def _sweep(study: Study, claim: str, chosen: Callable[[Cell], bool]) -> Callable[[Seen], list[Finding]]:
     """The best of a sweep beside the value that the paper took."""
 
@@ -138,7 +148,10 @@ def _sweep(study: Study, claim: str, chosen: Callable[[Cell], bool]) -> Callable
         if papers is None:
             return [Finding(claim, f"the paper's value is not among those tried; bsr_tone at {line}")]
         if best == papers:
-            return [Finding(claim, f"the best of those tried; bsr_tone at {line}", "yes")]
+            level = ", ".join(label(study, cell) for cell in _level(seen, best, cells))
+            but = f", but not clearly better than {level}" if level else ""
+            words = f"the best of those tried{but}; bsr_tone at {line}"
+            return [Finding(claim, words, "not clear" if level else "yes")]
         words = f"best at {label(study, best)}, against the paper's: {told(seen, best, papers)}; bsr_tone at {line}"
         return [Finding(claim, words, "no" if _agreement(seen, best, papers) == "yes" else "not clear")]
 

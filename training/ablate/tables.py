@@ -104,7 +104,8 @@ def _figure(seen: Seen, cell: Cell, metric: str) -> str:
     found = seen.summary(cell, metric)
     if not math.isfinite(found.mean):
         return NOT_A_NUMBER
-    return f"{_number(found.mean, metric)} ± {_number(found.deviation, metric)}"
+    spread = f" ± {_number(found.deviation, metric)}" if math.isfinite(found.deviation) else ""
+    return f"{_number(found.mean, metric)}{spread}"
 
 
 def _number(value: float, metric: str) -> str:

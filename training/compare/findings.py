@@ -4,7 +4,7 @@ import numpy as np
 
 from training.compare.result import Comparison, Row, SetResult, difference, known_metrics
 from training.compare.systems import OURS
-from training.evaluate.scores import Metric
+from training.evaluate.scores import METRICS, Metric
 
 __all__ = ["findings"]
 
@@ -17,17 +17,23 @@ def findings(comparison: Comparison, result: SetResult) -> list[str]:
     told = [_against_untouched(result, rivals)] if rivals else []
     if any(row.key == OURS for row in rivals) and len(rivals) > 1:
         others = [row for row in rivals if row.key != OURS]
-        told += [_place(result, others, metric) for metric in known_metrics(result)]
+        known = [metric for metric in _told_metrics(result) if result.of(OURS, metric.key).count]
+        told += [_place(result, others, metric) for metric in known]
     ships = next((row for row in comparison.rows if row.kind == "ships" and row.key in result.measured), None)
-    if ships is not None and rivals:
+    if ships is not None and rivals and result.of(UNTOUCHED, "bsr_tone").count:
         told.append(_ships(result, rivals, ships))
     return told
+
+
+def _told_metrics(result: SetResult) -> list[Metric]:
+    """Those that the untouched input has: without lungs in any pair there is nothing to say about them."""
+    return [metric for metric in known_metrics(result) if result.of(UNTOUCHED, metric.key).count]
 
 
 def _against_untouched(result: SetResult, rows: list[Row]) -> str:
     """Whether each is better than returning the input."""
     worse: dict[str, list[str]] = {}
-    for metric in known_metrics(result):
+    for metric in _told_metrics(result):
         for row in rows:
             if not _better(metric, result.of(row.key, metric.key).mean, result.of(UNTOUCHED, metric.key).mean):
                 worse.setdefault(row.title, []).append(f"{_name(metric)}{_better_on(result, row, metric)}")
@@ -51,10 +57,7 @@ def _better_on(result: SetResult, row: Row, metric: Metric) -> str:
 
 def _place(result: SetResult, others: list[Row], metric: Metric) -> str:
     """Ours beside the best of the others in one figure."""
-    best = others[0]
-    for row in others[1:]:
-        if _better(metric, result.of(row.key, metric.key).mean, result.of(best.key, metric.key).mean):
-            best = row
+    best = _best(result, others, metric)
     own, theirs = result.of(OURS, metric.key).mean, result.of(best.key, metric.key).mean
     gap = difference(result, best.key, metric.key)
     figures = f"{_told(metric, own)} against {_told(metric, theirs)} of {best.title}"
@@ -65,8 +68,9 @@ def _place(result: SetResult, others: list[Row], metric: Metric) -> str:
     )
     name = _name(metric)
     if gap is None or not gap.certain:
-        nearly = "the best two cannot be told apart" if gap is not None else "too few people for an interval"
-        first = "ours is first" if _better(metric, own, theirs) else "ours is not first"
+        nearly = "the two cannot be told apart" if gap is not None else "too few people for an interval"
+        level = "ours is not first" if _better(metric, theirs, own) else "nobody is ahead of ours"
+        first = "ours is first" if _better(metric, own, theirs) else level
         return f"**{name}**: {first} ({figures}{interval}); {nearly}."
     verdict = "ours leads" if _better(metric, own, theirs) else f"ours does not lead, {best.title} does"
     return f"**{name}**: {verdict} ({figures}{interval})."
@@ -75,7 +79,7 @@ def _place(result: SetResult, others: list[Row], metric: Metric) -> str:
 def _ships(result: SetResult, rows: list[Row], ships: Row) -> str:
     """What ships, trained for longer on other pairs, is no competitor: it shows what more training does."""
     key = "bsr_tone"
-    best = max(rows, key=lambda row: result.of(row.key, key).mean)
+    best = _best(result, rows, next(metric for metric in METRICS if metric.key == key))
     own, theirs = result.of(ships.key, key).mean, result.of(best.key, key).mean
     above = "above" if own > theirs else "below"
     warned = f" Its training saw real pairs ({ships.seen}), which these may be." if ships.seen else ""
@@ -84,6 +88,16 @@ def _ships(result: SetResult, rows: list[Row], ships: Row) -> str:
         f"What ships was trained for longer and on other pairs, so it does not compete: its bsr_tone of {own:.3f} lies "
         f"{above} the best of this budget, {best.title} with {theirs:.3f}.{warned}"
     )
+
+
+def _best(result: SetResult, rows: list[Row], metric: Metric) -> Row:
+    """The first of those with the best mean; one without a number is behind every other."""
+    best = rows[0]
+    for row in rows[1:]:
+        one, other = result.of(row.key, metric.key).mean, result.of(best.key, metric.key).mean
+        if np.isnan(other) or _better(metric, one, other):
+            best = row
+    return best
 
 
 def _name(metric: Metric) -> str:

@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pacs_node.errors import ConfigError
 from pacs_node.imaging.fit import intensity_range
 from pacs_node.records import Radiograph
-from training.evaluate.cases import Case, Twins, measured, open_cases
+from training.evaluate.cases import Case, Twins, measured, open_cases, with_bone
 from training.ingest.manifest import Manifest, open_pairs
 from training.ingest.split import SHARES, hashed_place
 from training.pairs import SHARD, PairShards, write_shard
@@ -22,7 +22,7 @@ from training.readers.durable import write_atomically
 from training.simulation import Wish, draw_people, form_all, people_of, plan, read_pair, written
 from training.sources import MixedPairs, PairSource, is_ingested
 
-__all__ = ["OVERSAMPLED", "Ground", "HeldOut", "open_ground", "open_test", "simulate_pairs"]
+__all__ = ["OVERSAMPLED", "Ground", "HeldOut", "has_bone", "open_ground", "open_test", "simulate_pairs"]
 
 SIMULATION = "simulation.json"
 OVERSAMPLED = 2  # own pairs are simulated at twice the size and averaged down: what ships gets them as simulated
@@ -109,7 +109,9 @@ def simulate_pairs(folder: Path, seed: int, count: int, size: int, advance: Call
         advance("forming pairs", done, len(missing))
 
 
-def open_ground(folders: Sequence[Path], tests: Sequence[Path], into: Path, size: int) -> Ground:
+def open_ground(
+    folders: Sequence[Path], tests: Sequence[Path], into: Path, size: int, also: Sequence[Path] = ()
+) -> Ground:
     """Open folders of pairs, divided by person where no test folders are named.
 
     Parameters
@@ -119,6 +121,7 @@ def open_ground(folders: Sequence[Path], tests: Sequence[Path], into: Path, size
         ingested folder, and the fifth of the people of a simulated one that a hash picks.
     into : gets the shards.
     size : rows and columns, px.
+    also : more folders of test pairs, beside those; none of their people may be in the training pairs either.
 
     Raises
     ------
@@ -131,9 +134,10 @@ def open_ground(folders: Sequence[Path], tests: Sequence[Path], into: Path, size
     sets = [each for folder in tests for each in open_test(folder)] or [
         part.test for part in parts if part.test is not None
     ]
+    sets += [each for folder in also for each in open_test(folder)]
     if not sets:
         raise ConfigError("there is no pair to measure on: name a folder of test pairs with --pairs-test")
-    _apart(folders, tests)
+    _apart(folders, [*tests, *also])
     identity = hashlib.sha256(" ".join(part.identity for part in parts).encode()).hexdigest()
     return Ground(sources, _named_apart(sets), "; ".join(part.told for part in parts), identity)
 
@@ -142,19 +146,27 @@ def open_test(folder: Path) -> list[HeldOut]:
     """A folder of test pairs: the split `test` of an ingested one, else all of it.
 
     Pairs whose truth was computed by another algorithm are a set of their own: its mistakes are no truth.
+
+    Raises
+    ------
+    ConfigError
+        There is no pair, or none with bone.
     """
+    folder = folder if folder.name not in ("", "..") else folder.resolve()  # "." names no set
     if is_ingested(folder):
         return [_ingested_test(folder)]
     if (folder / SIMULATION).is_file():
         return [_simulated_test(folder, sorted(_people(folder)))]
-    cases = open_cases(folder)
+    cases, boneless = with_bone(open_cases(folder))
     dual, computed = ([case for case in cases if case.dual_energy is kind] for kind in (True, False))
-    found = [_plain(folder.name, dual, "dual energy")] if dual else []
-    return [*found, *([_plain(f"{folder.name}-computed", computed, "computed truth")] if computed else [])]
+    found = [_plain(folder.name, dual, "dual energy", boneless)] if dual else []
+    named = f"{folder.name}-computed"
+    return [*found, *([_plain(named, computed, "computed truth", boneless)] if computed else [])]
 
 
-def _plain(name: str, cases: Sequence[Case], kind: str) -> HeldOut:
-    counted = f"{len(cases)} pair{'s' if len(cases) > 1 else ''}, {kind}"
+def _plain(name: str, cases: Sequence[Case], kind: str, boneless: Sequence[str]) -> HeldOut:
+    left_out = f"; left out, radiograph and twin being the same picture: {', '.join(boneless)}" if boneless else ""
+    counted = f"{len(cases)} pair{'s' if len(cases) > 1 else ''}, {kind}{left_out}"
     return HeldOut(name, counted, tuple(cases), {case.name: case.name for case in cases}, False)
 
 
@@ -180,7 +192,7 @@ def _ingested(folder: Path, size: int) -> _Part:
 
 
 def _ingested_test(folder: Path) -> HeldOut:
-    cases = tuple(open_cases(folder, "test"))
+    cases = tuple(with_bone(open_cases(folder, "test"))[0])
     persons = {record.pair_id: record.patient for record in Manifest.read(folder).pairs}
     title = f"{len(cases)} ingested pairs of {len({persons[case.name] for case in cases})} people, the split test"
     return HeldOut(folder.name, title, cases, persons, False)
@@ -206,7 +218,7 @@ def _held_out(person: str) -> bool:
 
 def _simulated_test(folder: Path, names: Sequence[str]) -> HeldOut:
     """Pairs with bone: some are simulated with next to none, to learn from, and have nothing to measure."""
-    people, boned = _people(folder), [name for name in names if _has_bone(folder, name)]
+    people, boned = _people(folder), [name for name in names if has_bone(folder, name)]
     if not boned:
         raise ConfigError(f"{folder} holds no pair with bone: simulate more of them")
     cases = tuple(Case(name, "simulated", True, partial(_read, folder, name)) for name in boned)
@@ -219,7 +231,8 @@ def _simulated_test(folder: Path, names: Sequence[str]) -> HeldOut:
     )
 
 
-def _has_bone(folder: Path, name: str) -> bool:
+def has_bone(folder: Path, name: str) -> bool:
+    """Whether a simulated pair has bone enough for a share of it to mean something."""
     cxr, soft = read_pair(folder, name)
     return float(np.mean((cxr - soft) ** 2)) > LEAST_BONE
 

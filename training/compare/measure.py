@@ -1,5 +1,6 @@
 """One system on one set of test pairs: scores, processor time, some pictures; kept, so that nothing is done twice."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from training.compare.systems import System
 from training.evaluate.cases import Case, measured
 from training.evaluate.scores import Judge, Reference, Scores
 
-__all__ = ["Keep", "Make", "Measured", "Prepared", "measure", "on_the_grid", "prepare", "shown_cases"]
+__all__ = ["Keep", "Make", "Measured", "Prepared", "measure", "on_the_grid", "pixels_of", "prepare", "shown_cases"]
 
 SHOWN = 4  # pairs whose pictures are kept
 
@@ -68,6 +69,15 @@ def prepare(case: Case, size: int) -> Prepared:
     return Prepared(twins.radiograph, Radiograph(cxr, None, BITS, Dataset()), Reference(cxr, truth))
 
 
+def pixels_of(prepared: Mapping[str, Prepared]) -> str:
+    """SHA-256 of the pairs of a set, as they are measured."""
+    digest = hashlib.sha256()
+    for pair in prepared.values():
+        for image in (pair.native.pixels, pair.reference.cxr, pair.reference.truth):
+            digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()
+
+
 def shown_cases(held_out: HeldOut) -> list[str]:
     """Names of the cases whose pictures are kept: some from beginning to end, chosen by nothing that was measured."""
     names = [case.name for case in held_out.cases]
@@ -100,10 +110,12 @@ class Keep:
     ----------
     stem : of its two files.
     identity : of system, set, size and metrics: what was kept under another one is made anew.
+    pixels : SHA-256 of the pairs, see `pixels_of`: a folder may get other pictures under the same names.
     """
 
     stem: Path
     identity: str
+    pixels: str
 
 
 def measure(
@@ -138,8 +150,12 @@ def _read(keep: Keep) -> Measured | None:
     scores, pictures = keep.stem.with_suffix(".json"), keep.stem.with_suffix(".npz")
     if not (scores.is_file() and pictures.is_file()):
         return None
-    told = json.loads(scores.read_text(encoding="utf-8"))
-    if told["identity"] != keep.identity:
+    try:
+        told = json.loads(scores.read_text(encoding="utf-8"))
+    except ValueError:  # half a file, after the power failed
+        return None
+    # the first comparisons did not note the pixels
+    if (told["identity"], told.get("pixels", keep.pixels)) != (keep.identity, keep.pixels):
         return None
     with np.load(pictures) as stored:
         images: dict[str, NDArray[np.float32]] = {name: stored[name] for name in stored.files}
@@ -153,7 +169,7 @@ def _write(keep: Keep, found: Measured) -> None:
     with part.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **found.pictures)
     part.replace(keep.stem.with_suffix(".npz"))
-    told = {"identity": keep.identity, "scores": found.scores, "seconds": found.seconds}
+    told = {"identity": keep.identity, "pixels": keep.pixels, "scores": found.scores, "seconds": found.seconds}
     part = keep.stem.with_suffix(".json.part")
     part.write_text(json.dumps(told, indent=1), encoding="utf-8")  # NaN as Python writes and reads it
     part.replace(keep.stem.with_suffix(".json"))

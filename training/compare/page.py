@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 from training.compare.findings import findings
 from training.compare.result import Comparison, SetResult
@@ -49,7 +50,7 @@ def as_markdown(comparison: Comparison, size: int, pictures: Mapping[str, Pictur
         parts += [table_of(table, 3) for table in set_tables(comparison, result)]
         shown = pictures.get(result.held_out.name)
         if shown is not None and shown.file is not None:
-            parts.append(f"![Outputs and errors on {result.held_out.name}]({shown.file})")
+            parts.append(f"![Outputs and errors on {result.held_out.name}]({quote(shown.file)})")
     parts += ["## How to read the figures", "\n".join(f"- **{name}**: {HOW_TO_READ[name]}" for name in LEGEND)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -19,7 +19,17 @@ from pacs_node.pipeline import noise_seed, predicted_bone
 from pacs_node.records import FloatImage
 from training.baselines.registry import BASELINES, Scale
 from training.compare.ground import Ground, HeldOut
-from training.compare.measure import Keep, Make, Measured, Prepared, measure, on_the_grid, prepare, shown_cases
+from training.compare.measure import (
+    Keep,
+    Make,
+    Measured,
+    Prepared,
+    measure,
+    on_the_grid,
+    pixels_of,
+    prepare,
+    shown_cases,
+)
 from training.compare.page import Pictures
 from training.compare.pictures import jpeg_sheet
 from training.compare.result import Comparison, Row, SetResult
@@ -168,11 +178,12 @@ def compare(
             prepared[case.name] = prepare(case, order.preset.grid)
             watch.advance()
         found: dict[str, Measured] = {}
+        pixels = pixels_of(prepared)
         results.append(SetResult(held_out, found))
         for each in contenders:
             watch.begin(f"{held_out.name}: {each.row.title}", len(held_out.cases))
             stem = order.folder / MEASURED / held_out.name / each.row.key
-            keep = Keep(stem, _identity(each, held_out, order.preset, judge))
+            keep = Keep(stem, _identity(each, held_out, order.preset, judge), pixels)
             found[each.row.key] = measure(each.make, (held_out, prepared), judge, keep, watch.advance)
             watch.note(Comparison({}, rows, tuple(results)))
     return Comparison({}, rows, tuple(results))

@@ -80,7 +80,8 @@ def paired_table(comparison: Comparison, result: SetResult) -> Table | None:
     if not cells:
         return None
     note = (
-        "Mean difference and, in brackets, its 95 % interval: 10,000 bootstraps over the people of the set. * marks "
+        "Mean difference and, in brackets, its 95 % interval: 10,000 bootstraps over the people of the set, wider for "
+        "few of them; none for fewer than six. * marks "
         "intervals without 0. An arrow says which way is better, so a negative number under ↑ is in favour of ours."
     )
     return Table(f"Each less ours: {result.held_out.name}", ("", *(_head(metric) for metric in metrics)), cells, note)
@@ -142,7 +143,7 @@ def _cell(metric: Metric, found: Summary, *, spread: bool) -> str:
     if not math.isfinite(mean) or (metric.key.startswith("psnr") and mean > EQUAL_DB):
         return NOTHING
     told = _signless(f"{mean:.{metric.digits}f}")
-    return f"{told} ± {sd:.{metric.digits}f}" if spread else told
+    return f"{told} ± {sd:.{metric.digits}f}" if spread and found.count > 1 else told
 
 
 def _heads(metric: Metric, *, spread: bool) -> list[str]:

@@ -74,7 +74,8 @@ def open_cases(folder: Path, split: Split | None = None) -> list[Case]:
     Raises
     ------
     ConfigError
-        There is no pair, a radiograph has no twin, or a split is asked for where there is none.
+        There is no pair, a radiograph has no twin or two, two have one name, or a split is asked for where there is
+        none.
     """
     if (folder / "manifest.json").is_file():
         return _ingested(folder, split)
@@ -84,7 +85,11 @@ def open_cases(folder: Path, split: Split | None = None) -> list[Case]:
     radiographs = sorted(path for path in folder.glob("*_cxr.*") if not path.name.startswith("."))
     if not radiographs:
         raise ConfigError(f"{folder} holds neither a manifest.json nor a pair NAME_cxr.* with NAME_soft.*")
-    return [_plain(path) for path in radiographs]
+    cases = [_plain(path) for path in radiographs]
+    for case, other, path in zip(cases, cases[1:], radiographs[1:], strict=False):
+        if case.name == other.name:  # every figure is kept by the name
+            raise ConfigError(f"{path} is a second radiograph of the name {case.name}: keep one of them in the folder")
+    return cases
 
 
 def with_bone(cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
@@ -117,6 +122,8 @@ def _plain(path: Path) -> Case:
     twins = sorted(path.parent.glob(f"{glob.escape(stem)}_soft.*"))
     if not twins:
         raise ConfigError(f"{path} has no twin {stem}_soft.*")
+    if len(twins) > 1:
+        raise ConfigError(f"{path} has {len(twins)} twins, {twins[0].name} and {twins[1].name}: keep one of them")
     source = stem.split("_")[0]
     return Case(stem, source, not source.startswith(COMPUTED), lambda: _read(path, twins[0]))
 

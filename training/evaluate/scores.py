@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pacs_node.records import FloatImage, MaskImage
 from training.evaluate.cases import measured
-from training.losses import ms_ssim
+from training.losses import WINDOW, ms_ssim
 from training.metrics import (
     bsr_paper,
     bsr_strict,
@@ -22,7 +22,7 @@ from training.metrics import (
     tone_fitted,
     tone_ratio,
 )
-from training.perceptual import PerceptualDistance
+from training.perceptual import SMALLEST, PerceptualDistance
 
 __all__ = ["LPIPS_SIDE", "METRICS", "Judge", "Metric", "Reference", "Scores"]
 
@@ -104,16 +104,21 @@ class Judge:
         self.perceptual, self.side = perceptual, side
 
     def scores(self, reference: Reference, output: FloatImage) -> Scores:
-        """Every figure of `METRICS` for an output (rows, columns) in [0, 1]; NaN for what needs lungs without them.
+        """Every figure of `METRICS` for an output (rows, columns) in [0, 1].
 
-        Tone curves are fitted to the whole image, also for what is counted in the lungs only.
+        Tone curves are fitted to the whole image, also for what is counted in the lungs only. NaN are what needs lungs
+        where there are none, shares of bone where there is none, what an image is too small for, and every figure of an
+        output that is not finite.
         """
+        if not np.isfinite(output).all():
+            keys = [metric.key for metric in METRICS if metric.key != "lpips" or self.perceptual is not None]
+            return dict.fromkeys(keys, float("nan"))
         c, g, lungs = reference.cxr, reference.truth, reference.lungs
         fitted = tone_fitted(output, g, reference.everywhere)
         found = {
             "bsr_tone": tone_ratio(reference.fitted_cxr, fitted, g, reference.everywhere),
             "ribs_left": rib_correlation(reference.fitted_cxr, fitted, g, lungs),
-            "ms_ssim": float(ms_ssim(_tensor(output), _tensor(g))),
+            "ms_ssim": float(ms_ssim(_tensor(output), _tensor(g))) if min(g.shape) > WINDOW else float("nan"),
             "psnr": psnr(output, g),
             "psnr_fitted": psnr(fitted, g),
             "mse": mse(output, g),
@@ -131,9 +136,12 @@ class Judge:
     @torch.no_grad()
     def _distance(self, reference: Reference, output: FloatImage) -> float:
         assert self.perceptual is not None  # noqa: S101  (asked by the caller)
+        shown = measured(output, self.side)
+        if min(shown.shape) < SMALLEST:
+            return float("nan")
         if reference.features is None:
             reference.features = self.perceptual.features(_tensor(measured(reference.truth, self.side)))
-        seen = self.perceptual.features(_tensor(measured(output, self.side)))
+        seen = self.perceptual.features(_tensor(shown))
         return float(self.perceptual.between(seen, reference.features))
 
 

@@ -59,7 +59,7 @@ def as_page(result: Result, facts: Mapping[str, str], picture: str | None = None
     rated = "stated confidence in the case" if result.readings.by_case_confidence else "confidence of its highest mark"
     own = {
         "study": study.title,
-        "cases": f"{len(study.cases)}, of which {_with_lesions(result.readings)}",
+        "cases": f"{len(study.scored)}, of which {_with_lesions(result.readings)}",
         "readers": ", ".join(each.reader for each in result.readings.progress),
         "seed of the study": str(study.seed),
         "rating of a case": rated,
@@ -74,7 +74,7 @@ def as_page(result: Result, facts: Mapping[str, str], picture: str | None = None
 
 
 def _with_lesions(readings: Readings) -> str:
-    truths = [case.truth for case in readings.study.cases]
+    truths = [case.truth for case in readings.study.scored]
     diseased = sum(bool(truth.lesions) for truth in truths if truth is not None)
     lesions = sum(len(truth.lesions) for truth in truths if truth is not None)
     unknown = sum(truth is None for truth in truths)

@@ -132,6 +132,12 @@ class Study(Record):
         """The case of this name; KeyError where there is none."""
         return {case.case: case for case in self.cases}[name]
 
+    @property
+    def scored(self) -> tuple[StudyCase, ...]:
+        """The cases that are not there to practise on."""
+        names = {each.case for each in self.plan if each.session != PRACTICE}
+        return tuple(case for case in self.cases if case.case in names)
+
     def planned(self, reader: str, session: int) -> list[Planned]:
         """Readings of one session in their order."""
         mine = [each for each in self.plan if (each.reader, each.session) == (reader, session)]
@@ -203,13 +209,17 @@ def open_study(folder: Path) -> Study:
     """
     path = folder / STUDY
     try:
-        return Study.model_validate_json(path.read_bytes())
+        study = Study.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}): make a study with pacs-node reader-study make"
         ) from error
     except ValidationError as error:
         raise ConfigError(f"{path} is no study of this version ({_first(error)}): make it again") from None
+    lost = {each.case for each in study.plan} - {case.case for case in study.cases}
+    if lost:
+        raise ConfigError(f"{path} plans case {min(lost)}, which it does not have: restore it")
+    return study
 
 
 def write_study(folder: Path, study: Study) -> None:

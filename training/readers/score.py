@@ -96,10 +96,11 @@ def score_study(study: Study, answers: Sequence[Answer], options: Options) -> Re
     ConfigError
         No reading is finished, or a reader is not of this study.
     """
-    strangers = [reader for reader in options.readers if reader not in study.readers]
+    wanted = tuple(dict.fromkeys(options.readers or study.readers))  # a reader named twice is one reader
+    strangers = [reader for reader in wanted if reader not in study.readers]
     if strangers:
         raise ConfigError(f"{', '.join(strangers)}: this study has the readers {', '.join(study.readers)}")
-    readings = gather(study, answers, options.readers or study.readers, options.tolerance_percent)
+    readings = gather(study, answers, wanted, options.tolerance_percent)
     if not readings.finished:
         begun = "cases were begun, but none was finished" if answers else "nobody has answered yet"
         raise ConfigError(f"there is nothing to score, {begun}: pacs-node reader-study read opens the page to read on")
@@ -176,14 +177,13 @@ def _warnings(readings: Readings, blocks: Sequence[Block]) -> tuple[str, ...]:
             f"{len(soon)} cases were read again before the {readings.study.washout_days} days of washout had passed, "
             f"the soonest after {min(soon):.1f} days: a reader may have remembered them."
         )
-    unknown = sum(case.truth is None for case in readings.study.cases)
+    scored = readings.study.scored
+    unknown = sum(case.truth is None for case in scored)
     if unknown:
-        told.append(
-            f"{unknown} of {len(readings.study.cases)} cases have no truth: they count in scores and times only."
-        )
+        told.append(f"{unknown} of {len(scored)} cases have no truth: they count in scores and times only.")
     for block in blocks:
         told += [*block.left_out, *_about(block)]
-    return tuple(told)
+    return tuple(dict.fromkeys(told))  # two arms that stand alone have some of it in common
 
 
 def _about(block: Block) -> list[str]:

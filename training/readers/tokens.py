@@ -24,10 +24,13 @@ def keep_tokens(folder: Path, readers: Sequence[str]) -> dict[str, str]:
     DiskFull
     """
     path = folder / TOKENS
+    damaged = f"{path} cannot be read: remove it, and every reader gets a new link"
     try:
         found = json.loads(path.read_bytes()) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: remove it, and every reader gets a new link") from error
+        raise ConfigError(damaged) from error
+    if not isinstance(found, dict):
+        raise ConfigError(damaged)
     tokens = {reader: str(found[reader]) if reader in found else secrets.token_urlsafe(BYTES) for reader in readers}
     if tokens != found:
         write_atomically(path, json.dumps(tokens, indent=1).encode(), mode=0o600)

@@ -117,6 +117,7 @@ def test_a_ranking_on_pairs_without_lungs_is_json(
         (["--pairs", ".", "--steps", "1,x"], "numbers from 1 to 1000"),
         (["--pairs", ".", "--split", "tests"], "'tests' is not one of"),
         (["--pairs", ".", "--markdown", "nowhere/page.md"], "there is no folder nowhere"),
+        (["--pairs", ".", "--lpips-side", "8"], "--lpips-side 8: LPIPS needs 24 px or more"),
         (["--pairs", ".", "--markdown", "."], ". is a folder: name a file in it with --markdown"),
         (["--pairs", ".", "-o", "file"], "file is a file: name a folder with -o"),
         (["--lesions", "--pairs", ".", "-o", "file"], "file is a file: name a folder with -o"),

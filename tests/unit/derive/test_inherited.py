@@ -85,6 +85,15 @@ def test_patient_and_study_modules_arrive_whole(syntax: str) -> None:
     assert made.StudyInstanceUID == ds.StudyInstanceUID
 
 
+def test_a_vr_that_does_not_exist_is_not_passed_on() -> None:
+    stream = BytesIO()
+    source().save_as(stream, enforce_file_format=True)
+    damaged = stream.getvalue().replace(b"\x10\x00\x10\x00PN", b"\x10\x00\x10\x00P\\")
+    made = companion_of(dcmread(BytesIO(damaged)))
+    assert made.get_item("PatientName").VR == "PN"
+    assert made.PatientName == "Doe^Jane"
+
+
 def test_identifiers_with_illegal_values_are_kept_as_they_are() -> None:
     odd = {
         "PatientID": b"x" * 101,
@@ -118,6 +127,14 @@ def test_private_attributes_of_the_source_stay_behind() -> None:
     ds = source()
     ds.private_block(0x0011, "MAKER", create=True).add_new(1, "LO", "secret")
     assert not any(tag.is_private for tag in companion_of(ds).keys())  # noqa: SIM118
+
+
+def test_private_attributes_inside_of_items_stay_behind() -> None:
+    region = code("51185008", "SCT", "Chest")
+    region.private_block(0x0011, "MAKER", create=True).add_new(1, "LO", "secret")
+    made = companion_of(source(AnatomicRegionSequence=[region], ProcedureCodeSequence=[region]))
+    assert made.AnatomicRegionSequence[0].CodeValue == made.ProcedureCodeSequence[0].CodeValue == "51185008"
+    assert "secret" not in str(made)
 
 
 def test_type_2_attributes_that_the_source_lacks_are_added_empty() -> None:
@@ -165,6 +182,26 @@ def test_a_spacing_of_zero_is_no_spacing() -> None:
     assert "PixelSpacingCalibrationType" not in made
 
 
+def test_a_spacing_of_more_digits_than_ds_has_is_rounded_and_not_lost() -> None:
+    # the other spacing would stand for it, and a ruler would show other lengths than in the source
+    ds = source(ImagerPixelSpacing=[0.15, 0.15], PixelSpacingCalibrationType="FIDUCIAL")
+    made = companion_of(with_bytes(ds, PixelSpacing=b"0.13900000000000001\\0.139 "))
+    assert raw_bytes(made, "PixelSpacing") == b"0.139\\0.139 "
+    assert made.PixelSpacingCalibrationType == "FIDUCIAL"
+    assert "PixelSpacing" not in companion_of(with_bytes(source(), PixelSpacing=b"a very long word !\\1 "))
+
+
+def test_square_pixels_have_no_aspect_ratio() -> None:
+    made = companion_of(source(PixelSpacing=None, PixelAspectRatio=["1", "1"]))
+    assert "PixelAspectRatio" not in made  # type 1C, C.7.6.3.1.7
+
+
+def test_a_range_of_dates_is_no_date() -> None:
+    made = companion_of(with_bytes(source(), AcquisitionDate=b"20260102-20260103 ", AcquisitionTime=b"1011-1012 "))
+    assert "AcquisitionDate" not in made
+    assert "AcquisitionTime" not in made
+
+
 def test_view_and_side_are_carried_where_they_are_legal() -> None:
     view = code("399348003", "SCT", "antero-posterior", ViewModifierCodeSequence=[])
     made = companion_of(source(Laterality="U", ImageLaterality="U", ViewCodeSequence=[view]))
@@ -199,6 +236,8 @@ def test_earlier_loss_is_declared_and_never_invented() -> None:
     assert stated.LossyImageCompressionMethod == ["A", "B"]
     implied = companion_of(source(transfer_syntax_uid=JPEGBaseline8Bit, bits_stored=8))
     assert (implied.LossyImageCompression, implied.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
+    denied = companion_of(source(transfer_syntax_uid=JPEGBaseline8Bit, bits_stored=8, LossyImageCompression="00"))
+    assert (denied.LossyImageCompression, denied.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
     assert companion_of(source(LossyImageCompression="00")).LossyImageCompression == "00"
     assert "LossyImageCompression" not in companion_of(source())
 

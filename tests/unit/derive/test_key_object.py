@@ -6,7 +6,7 @@ from pydicom import Dataset
 from pacs_node.config import OutputSettings
 from pacs_node.derive.key_object import UNTOLD, derive_key_object
 from pacs_node.errors import ReasonCode, Rejected
-from tests.sources import CREATED_AT, reread, source
+from tests.sources import CREATED_AT, reread, source, with_bytes
 
 LATERAL = Rejected(ReasonCode.NOT_FRONTAL, "ViewPosition or ViewCodeSequence is a lateral or oblique view")
 HIDING = {"113001", "113037", "113038", "113039"}  # IHE IOCM: a PACS hides what they refer to
@@ -63,6 +63,13 @@ def test_nothing_is_told_where_the_study_cannot_be_trusted_or_nobody_waits(reaso
 
 def test_nothing_is_told_of_a_source_that_cannot_be_referred_to() -> None:
     assert derive_key_object(source(SeriesInstanceUID=None), LATERAL, OutputSettings(), CREATED_AT) is None
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("value", [b"1.2\\1.3 ", b"1.2.\xfc "])
+def test_nothing_is_told_of_a_source_whose_name_is_no_uid(keyword: str, value: bytes) -> None:
+    ds = with_bytes(source(), **{keyword: value})
+    assert derive_key_object(ds, LATERAL, OutputSettings(key_object=True), CREATED_AT) is None
 
 
 def test_it_is_made_of_a_source_without_pixels_or_size() -> None:

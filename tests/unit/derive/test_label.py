@@ -53,3 +53,4 @@ def test_an_image_too_small_for_letters_is_not_called_labelled() -> None:
 def test_text_burned_into_the_source_is_not_denied() -> None:
     assert companion_of(source()).BurnedInAnnotation == "NO"
     assert companion_of(source(BurnedInAnnotation="YES")).BurnedInAnnotation == "YES"
+    assert companion_of(source(BurnedInAnnotation="yes")).BurnedInAnnotation == "YES"

@@ -138,5 +138,7 @@ def test_a_source_that_names_no_series_has_no_states(tmp_path: Path) -> None:
     del radiograph.ds.SeriesInstanceUID
     same = Inference(quantised(radiograph.pixels, 12), np.zeros_like(radiograph.pixels), 1, 1)
     assert radiograph.look is not None
-    made = presentation_states(radiograph.ds, radiograph.look, companion, same, bundle(), PLAIN, CREATED_AT)
-    assert made == ()
+    of = (radiograph.look, companion, same, bundle(), PLAIN, CREATED_AT)
+    assert presentation_states(radiograph.ds, *of) == ()
+    radiograph.ds.SeriesInstanceUID = ["1.2", "1.3"]  # two names are none
+    assert presentation_states(radiograph.ds, *of) == ()

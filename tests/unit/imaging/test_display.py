@@ -84,6 +84,13 @@ def test_window_that_none_of_the_values_reach_counts_as_missing(center: str, wid
     np.testing.assert_allclose(look(ramp(), WindowCenter=center, WindowWidth=width), ramp() / 4095, atol=EXACT)
 
 
+def test_voi_lut_that_none_of_the_values_reach_counts_as_missing() -> None:
+    elsewhere = lut_item(np.arange(4096), first=20000)
+    shown = look(ramp(), VOILUTSequence=[elsewhere], WindowCenter="1500", WindowWidth="2500")
+    np.testing.assert_allclose(shown, linear(ramp(), 1500, 2500), atol=EXACT)
+    np.testing.assert_allclose(look(ramp(), VOILUTSequence=[elsewhere]), ramp() / 4095, atol=EXACT)
+
+
 def test_rescale_slope_of_zero_counts_as_missing() -> None:
     shown = look(ramp(), RescaleSlope="0", RescaleIntercept="0", WindowCenter="2048", WindowWidth="4096")
     np.testing.assert_allclose(shown, ramp() / 4095, atol=EXACT)

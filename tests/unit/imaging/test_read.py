@@ -130,6 +130,21 @@ def test_deflate_bomb_is_refused_before_it_is_inflated(tmp_path: Path, monkeypat
     assert refusal.value.reason is ReasonCode.TOO_LARGE
 
 
+@pytest.mark.parametrize("stated", [None, 4, 2**31])
+def test_deflate_bomb_is_found_whatever_the_group_length_says(
+    stated: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pacs_node.imaging.read.MAX_FILE_BYTES", 10_000_000)
+    path = saved(picture(TransferSyntaxUID="1.2.840.10008.1.2.1.99"), tmp_path / "x.dcm")
+    raw = path.read_bytes()
+    start = 144 + int.from_bytes(raw[140:144], "little")
+    length = b"" if stated is None else raw[132:140] + stated.to_bytes(4, "little")
+    path.write_bytes(raw[:132] + length + raw[144:start] + deflated(bytes(20_000_000)))
+    with pytest.raises(Rejected) as refusal:
+        read_radiograph(path)
+    assert refusal.value.reason is ReasonCode.TOO_LARGE
+
+
 def test_radiograph_keeps_the_header_without_the_pixels() -> None:
     source = picture()
     radiograph = read_dataset(source)
@@ -139,6 +154,14 @@ def test_radiograph_keeps_the_header_without_the_pixels() -> None:
     assert radiograph.ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     assert radiograph.pixels.dtype == np.float32
     assert radiograph.pixels.shape == (300, 260)
+
+
+def test_an_empty_element_of_no_known_vr_costs_no_image(tmp_path: Path) -> None:
+    source = picture()
+    source.private_block(0x0019, "MAKER", create=True).add_new(0x10, "LO", "")
+    path = saved(source, tmp_path / "x.dcm")
+    path.write_bytes(path.read_bytes().replace(b"\x19\x00\x10\x10LO", b"\x19\x00\x10\x10OX"))
+    assert read_radiograph(path).pixels.shape == (300, 260)
 
 
 def test_names_in_other_scripts_survive_reading(tmp_path: Path) -> None:

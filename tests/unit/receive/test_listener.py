@@ -327,3 +327,40 @@ def received_until_closed(connection: socket.socket) -> bytes:
         return connection.recv(100)
     except ConnectionResetError:
         return b""
+
+
+def association_request(calling_ae: bytes = b"SENDER", context_id: int = 1, version: int = 1) -> bytes:
+    """A-ASSOCIATE-RQ (PS3.8 9.3.2) for C-ECHO, with the bytes of its calling AE title as they are."""
+
+    def item(kind: int, content: bytes) -> bytes:
+        return struct.pack(">BxH", kind, len(content)) + content
+
+    syntaxes = item(0x30, VERIFICATION.encode()) + item(0x40, ImplicitVRLittleEndian.encode())
+    context = item(0x20, bytes([context_id, 0, 0, 0]) + syntaxes)
+    user = item(0x50, item(0x51, struct.pack(">L", 16384)) + item(0x52, b"1.2.3"))
+    titles = b"PACSNODE".ljust(16) + calling_ae.ljust(16) + bytes(32)
+    body = struct.pack(">Hxx", version) + titles + item(0x10, b"1.2.840.10008.3.1.1.1") + context + user
+    return struct.pack(">BxL", 1, len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "answer", "reason"),
+    [
+        (association_request("M\u00dcNCHEN".encode("latin-1")), 7, "association_malformed"),
+        (association_request(b"PACS".ljust(16, b"\0")), 7, "association_malformed"),
+        (association_request(context_id=2), 7, "association_malformed"),  # PS3.8 Table 9-13: odd
+        (association_request()[:-8], 7, "association_malformed"),
+        (association_request(version=2), 3, "association_rejected"),
+    ],
+)
+def test_a_request_for_an_association_that_breaks_the_standard_is_answered_and_audited(
+    node: Node, request_bytes: bytes, answer: int, reason: str
+) -> None:
+    whole = struct.pack(">BxL", 1, len(request_bytes) - 6) + request_bytes[6:]
+    with socket.create_connection((node.settings.host, node.settings.port), timeout=10) as peer:
+        peer.sendall(whole)
+        assert peer.recv(1) == bytes([answer])  # PS3.8 9.3.1: A-ABORT or A-ASSOCIATE-RJ
+    [event] = node.events(EventKind.REFUSED)
+    assert (event.reason, event.peer, event.calling_ae_title) == (reason, "127.0.0.1", None)
+    with associated(node, (VERIFICATION, [ImplicitVRLittleEndian])) as association:
+        assert association.send_c_echo().Status == 0x0000

@@ -149,3 +149,10 @@ def test_lungs_are_the_two_dark_areas_inside_and_not_the_air_outside() -> None:
 def test_a_picture_without_lungs_has_an_empty_mask() -> None:
     image = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128)
     assert not lung_mask(image, np.ones_like(image, dtype=bool)).any()
+
+
+def test_of_no_bone_no_share_is_gone() -> None:
+    """A ratio to nothing is no number; `pacs-node simulate` makes one pair in twenty-five without bone."""
+    _, soft = scene()
+    output = np.clip(soft + np.float32(0.01), 0, 1)
+    assert np.isnan([ratio(soft, output, soft) for ratio in (bsr_strict, bsr_paper, bsr_tone)]).all()

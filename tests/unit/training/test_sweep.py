@@ -9,7 +9,7 @@ from PIL import Image
 
 from model.bundle import Bundle
 from pacs_node.cli import main
-from pacs_node.commands.sweep import parse_values
+from pacs_node.commands.sweep import _rank, parse_values
 from pacs_node.config import Device
 from pacs_node.engine.load import open_engine
 from pacs_node.errors import ConfigError
@@ -128,3 +128,15 @@ def test_what_is_chosen_has_not_seen_the_test_split_and_json_knows_no_nan(
     assert "1 ways on 1 pairs" in told.err
     (row,) = json.loads(told.out, parse_constant=pytest.fail)
     assert row["ribs_left"] is None
+
+
+def test_what_has_no_figure_is_neither_first_nor_kept(
+    bundle: Bundle, without_lungs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranks = [_rank(value, best_is_high=True) for value in (float("nan"), 0.2, 0.9)]
+    assert sorted(ranks) == [ranks[2], ranks[1], ranks[0]]
+    order = ["sweep", "--bundle", str(bundle.folder), "--pairs", str(without_lungs), "--threads", "1"]
+    assert main([*order, "--vary", "steps=1,2", "--by", "bsr_tone_lungs"]) == 0
+    told = capsys.readouterr().err
+    assert "no way has a bsr_tone_lungs on these pairs" in told
+    assert "to keep the first" not in told

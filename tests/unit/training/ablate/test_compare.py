@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from training.ablate.compare import Seen
+from training.ablate.findings import told
 from training.ablate.measure import Measured
 from training.ablate.plan import Cell, Variant
+from training.ablate.tables import study_table
 
 Told = Callable[[Callable[[Cell, int], float]], Seen]
 
@@ -62,3 +64,15 @@ def test_one_sample_that_is_no_number_is_a_collapse(told_by: Told) -> None:
     assert seen.not_finite(cell) == pytest.approx(1 / 8)
     assert seen.collapsed(cell)
     assert seen.summary(cell, "psnr").mean == pytest.approx(30.0, abs=0.01)
+
+
+def test_one_pair_has_no_deviation(told_by: Told) -> None:
+    seen = told_by(lambda _cell, _seed: 28.0)
+    for facts in seen.results.document["cells"].values():
+        facts["scores"] = facts["scores"][:1]
+    found = seen.summary(two(seen)[0], "psnr")
+    assert found.mean == pytest.approx(27.98)
+    assert math.isnan(found.deviation)
+    cells = [row[1] for row in study_table(seen, "b", "b").rows]
+    assert not any("±" in str(cell) for cell in cells)
+    assert "on the one pair there is" in told(seen, *two(seen))

@@ -83,3 +83,17 @@ def test_the_steps_at_which_a_way_collapses_are_listed(told_by: Told) -> None:
     clipped, free = of(seen, "steps")
     assert "collapsed at no number of steps" in clipped.seen
     assert "collapsed at 1, 2, 4, 10, 20, 50 steps" in free.seen
+
+
+def test_the_papers_number_is_not_the_best_where_another_is_level_with_it(told_by: Told) -> None:
+    """The seeds disagree on which of two is better, so a higher mean bears nothing out."""
+
+    def psnr(cell: Cell, seed: int) -> float:
+        if cell.way.b == 1:
+            return 31.0 + (0.5 if seed else -0.6)
+        return as_published(cell, seed)
+
+    seen = told_by(psnr)
+    (finding,) = of(seen, "b")
+    assert finding.agrees == "not clear"
+    assert "the best of those tried, but not clearly better than 1; " in finding.seen

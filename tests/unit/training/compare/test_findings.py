@@ -7,7 +7,7 @@ import pytest
 from training.compare.findings import findings
 from training.compare.ground import HeldOut
 from training.compare.measure import Measured
-from training.compare.page import as_html, as_markdown
+from training.compare.page import Pictures, as_html, as_markdown
 from training.compare.result import Comparison, Row, SetResult
 from training.evaluate.cases import Case, Twins
 
@@ -102,3 +102,55 @@ def test_a_page_holds_every_row_and_every_sentence(write: object) -> None:
         assert sentence.partition("**:")[2].strip()[:40] in page
     assert "pacs-node compare" in page
     assert str(Path.home()) not in page
+
+
+def _told(comparison: Comparison) -> dict[str, str]:
+    sentences = findings(comparison, comparison.sets[0])
+    return {sentence.partition("**:")[0].strip("* "): sentence for sentence in sentences}
+
+
+def test_ours_and_the_best_are_not_called_the_best_two_where_others_lie_between() -> None:
+    noisy = _measured(psnr=0.5)
+    for number, scores in enumerate(noisy.scores.values()):
+        scores["psnr"] += 0.1 * (-1) ** number + 0.02
+    between = _measured(psnr=0.51)
+    told = _told(_comparison(identity=UNTOUCHED, gusarev=noisy, control=between, ours=_measured(psnr=0.5)))["PSNR"]
+    assert "ours is not first (0.55 against 0.57 of GUSAREV" in told
+    assert told.endswith("the two cannot be told apart.")
+
+
+def test_of_equal_means_nobody_is_ahead() -> None:
+    told = _told(_comparison(identity=UNTOUCHED, control=_measured(psnr=0.5), ours=_measured(psnr=0.5)))["PSNR"]
+    assert "nobody is ahead of ours (0.55 against 0.55" in told
+
+
+def test_nothing_is_said_about_lungs_that_were_found_in_no_pair() -> None:
+    rows = {"identity": UNTOUCHED, "control": _measured(bsr_tone=0.5), "ours": _measured(bsr_tone=0.6)}
+    for key, measured in rows.items():
+        scores = {name: each | {"bsr_tone_lungs": float("nan")} for name, each in measured.scores.items()}
+        rows[key] = Measured(scores, measured.seconds)
+    comparison = _comparison(simulated=True, **rows)
+    told = " ".join(findings(comparison, comparison.sets[0]))
+    assert "lungs" not in told
+    assert "nan" not in told
+
+
+def test_a_system_without_a_number_is_not_the_best() -> None:
+    broken, good = _measured(bsr_tone=0.3), _measured(bsr_tone=0.3)
+    for scores in broken.scores.values():
+        scores["bsr_tone"] = float("nan")
+    rows = {"identity": UNTOUCHED, "gusarev": broken, "control": good, "ours": _measured(bsr_tone=0.1)}
+    told = findings(
+        comparison := _comparison(simulated=True, **rows, ships=_measured(bsr_tone=0.9)), comparison.sets[0]
+    )
+    assert "lies above the best of this budget, CONTROL with 0.346" in told[-1]
+
+
+def test_one_pair_has_no_deviation() -> None:
+    one = Measured({"case0": UNTOUCHED.scores["case0"]}, [0.1])
+    assert "± 0.0" not in as_markdown(_comparison(identity=one, ours=one), 128, {})
+
+
+def test_a_picture_of_a_folder_with_a_space_in_its_name_is_linked() -> None:
+    page = as_markdown(_comparison(identity=UNTOUCHED), 128, {"test": Pictures({}, "page-my set.jpg")})
+    assert "(page-my%20set.jpg)" in page

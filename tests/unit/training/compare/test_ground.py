@@ -56,7 +56,7 @@ def test_pairs_without_bone_have_nothing_to_measure(tmp_path: Path) -> None:
 
 def test_computed_truths_are_a_set_of_their_own(tmp_path: Path) -> None:
     for source in ("scanner", "jsrt"):
-        for kind, image in zip(("cxr", "soft"), chest(128, 128), strict=True):
+        for kind, image in zip(("cxr", "soft"), chest(256, 256), strict=True):
             save(tmp_path / f"{source}_0_{kind}.png", image)
     sets = {each.name: each for each in open_test(tmp_path)}
     assert sorted(sets) == [tmp_path.name, f"{tmp_path.name}-computed"]
@@ -130,3 +130,33 @@ def test_pairs_ingested_in_another_way_do_not_share_their_shards(tmp_path: Path)
         ingest(Order(tmp_path / "in", tmp_path / "out", recipe=Recipe(size=256, clahe=clahe)))
         made.append(open_ground((tmp_path / "out",), (), tmp_path / "shards", 64).identity)
     assert made[0] != made[1]
+
+
+def test_test_folders_of_one_name_stay_two_sets(simulated: Path, tmp_path: Path) -> None:
+    for place, count in (("a", 2), ("b", 2)):
+        (tmp_path / place / "real").mkdir(parents=True)
+        for number in range(count):
+            for kind, image in zip(("cxr", "soft"), chest(256, 256, number), strict=True):
+                save(tmp_path / place / "real" / f"scanner_{number}_{kind}.png", image)
+    folders = [tmp_path / place / "real" for place in ("a", "b")]
+    ground = open_ground((simulated,), (), tmp_path / "shards", 64, also=folders)
+    assert [each.name for each in ground.tests] == ["simulated", "real", "real-2"]
+
+
+def test_people_of_one_more_test_folder_may_not_be_trained_on_either(simulated: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="people who are in the training pairs"):
+        open_ground((simulated,), (), tmp_path / "shards", 64, also=(simulated,))
+
+
+def test_a_test_pair_that_is_one_picture_twice_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        cxr, soft = chest(256, 256, number)
+        for kind, image in (("cxr", soft if number else cxr), ("soft", soft)):
+            save(tmp_path / f"scanner_{number}_{kind}.png", image)
+    monkeypatch.chdir(tmp_path)
+    (held_out,) = open_test(Path())
+    assert held_out.name == tmp_path.name
+    assert [case.name for case in held_out.cases] == ["scanner_0"]
+    assert held_out.title == "1 pair, dual energy; left out, radiograph and twin being the same picture: scanner_1"

@@ -91,3 +91,15 @@ def test_only_what_is_larger_than_1024_is_averaged_down() -> None:
     averaged = measured(large)
     assert averaged.shape == (512, 1024)
     assert np.abs(averaged - 0.5).max() < 1e-6  # two rows each: one of 0, one of 1
+
+
+@pytest.mark.parametrize(
+    ("second", "told"), [("a_cxr.jpg", "second radiograph of the name a"), ("a_soft.jpg", "2 twins")]
+)
+def test_two_pictures_of_one_name_are_a_question_for_a_person(tmp_path: Path, second: str, told: str) -> None:
+    """Figures are kept by the name: one pair would pass for two."""
+    for kind, image in zip(("cxr", "soft"), chest(256, 256), strict=True):
+        save(tmp_path / f"a_{kind}.png", image)
+    shutil.copy(tmp_path / "a_cxr.png", tmp_path / second)
+    with pytest.raises(ConfigError, match=told):
+        open_cases(tmp_path)

@@ -55,6 +55,23 @@ def test_a_tone_curve_changes_no_figure_that_is_fitted(reference: Reference) -> 
 
 def test_a_picture_without_lungs_has_no_figure_for_them() -> None:
     flat = np.linspace(0.2, 0.8, 96 * 96, dtype=np.float32).reshape(96, 96)
-    found = Judge(None).scores(Reference(flat + np.float32(0.01), flat), flat)
+    bright = flat.copy()
+    bright[40:44] += np.float32(0.1)
+    found = Judge(None).scores(Reference(bright, flat), flat)
     empty = sorted(key for key, value in found.items() if np.isnan(value))
     assert empty == ["bsr_paper_lungs", "bsr_strict_lungs", "bsr_tone_lungs", "psnr_lungs", "ribs_left"]
+
+
+def test_an_output_that_is_no_image_has_no_figures(reference: Reference) -> None:
+    found = Judge(PerceptualDistance()).scores(reference, np.full_like(reference.cxr, np.nan))
+    assert set(found) == {metric.key for metric in METRICS}
+    assert np.isnan(list(found.values())).all()
+
+
+def test_what_an_image_is_too_small_for_is_no_number() -> None:
+    """An MS-SSIM of no scale would be 1 whatever the images are, and AlexNet has nothing left to pool."""
+    rng = np.random.default_rng(0)
+    cxr, truth = (rng.random((11, 40), dtype=np.float32) for _ in range(2))
+    found = Judge(PerceptualDistance()).scores(Reference(cxr, truth), cxr)
+    assert np.isnan([found["ms_ssim"], found["lpips"]]).all()
+    assert found["psnr"] < 20

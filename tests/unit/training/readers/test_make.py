@@ -16,6 +16,7 @@ from tests.bundles import tiny_bundle
 from tests.radiographs import radiograph, saved
 from tests.unit.training.readers.pictures import companion_of, dicom_study, picture_pairs
 from training.readers.records import Answer, append_answer, open_study
+from training.readers.tokens import keep_tokens
 from training.readers.truth import read_truth
 
 
@@ -226,7 +227,8 @@ def test_practice_cases_are_read_first_and_are_no_part_of_the_sessions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = picture_pairs(tmp_path / "pairs", 6)
-    assert make(capsys, pairs, "-o", tmp_path / "study", "--practice", "2")[1]["cases"] == 4
+    told = make(capsys, pairs, "-o", tmp_path / "study", "--practice", "2")[1]
+    assert (told["cases"], told["practice"], told["truth_unknown"]) == (4, 2, 4)
     study = open_study(tmp_path / "study")
     trained = {each.case for each in study.plan if each.session == 0}
     assert len(trained) == 2
@@ -262,3 +264,10 @@ def test_the_key_is_not_put_into_the_study(tmp_path: Path, capsys: pytest.Captur
     code, _, said = make(capsys, pairs, "-o", tmp_path / "study", "--key", tmp_path / "study" / "key.csv")
     assert code == 2
     assert "key" in said
+
+
+@pytest.mark.parametrize("damage", ["null", '"r1"', "[]", "{"])
+def test_damaged_links_are_told_and_not_a_mistake_of_ours(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "tokens.json").write_text(damage)
+    with pytest.raises(ConfigError, match="every reader gets a new link"):
+        keep_tokens(tmp_path, ["r1"])

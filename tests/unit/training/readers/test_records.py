@@ -9,8 +9,18 @@ from pathlib import Path
 import pytest
 
 from pacs_node.errors import ConfigError, DiskFull
+from tests.unit.training.readers.small_study import small_study
 from training.readers.durable import append_line
-from training.readers.records import ANSWERS, Answer, Mark, append_answer, latest, open_study, read_answers
+from training.readers.records import (
+    ANSWERS,
+    Answer,
+    Mark,
+    append_answer,
+    latest,
+    open_study,
+    read_answers,
+    write_study,
+)
 
 WRITERS, LINES = 4, 40
 
@@ -125,4 +135,11 @@ def test_a_folder_without_a_study_says_how_to_make_one(tmp_path: Path) -> None:
         open_study(tmp_path)
     (tmp_path / "study.json").write_text('{"version": 2}', encoding="utf-8")
     with pytest.raises(ConfigError, match="no study of this version"):
+        open_study(tmp_path)
+
+
+def test_a_study_that_lost_a_case_is_told(tmp_path: Path) -> None:
+    study = small_study()
+    write_study(tmp_path, study.model_copy(update={"cases": study.cases[1:]}))
+    with pytest.raises(ConfigError, match="plans case c1, which it does not have"):
         open_study(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 
 from pacs_node.errors import ConfigError
 from tests.unit.training.readers.small_study import CASES, READERS, answer, answers, small_study
+from training.readers.page import as_page
 from training.readers.records import Answer, Arm, Study
 from training.readers.score import Figure, Options, Result, score_study
 
@@ -228,3 +229,27 @@ def test_cases_read_again_too_soon_are_counted() -> None:
     assert any(
         "1 cases were read again before the 28 days" in told for told in score(given=[*answers(), hasty]).warnings
     )
+
+
+def test_a_reader_who_is_named_twice_is_one_reader() -> None:
+    once, twice = score(readers=("r1",)), score(readers=("r1", "r1"))
+    assert [each.reader for each in twice.readings.progress] == ["r1"]
+    assert twice.warnings == once.warnings
+    comparison = figure(twice, "auc").comparison
+    assert comparison is not None
+    assert comparison.holding_for("readers and cases") is None
+    assert twice.criteria[0].ac2 is None  # nobody agrees with himself
+
+
+def test_cases_to_practise_on_are_in_no_count_of_truths() -> None:
+    study = small_study(unknown=("c6",))
+    plan = [each.model_copy(update={"session": 0} if each.case == "c6" else {}) for each in study.plan]
+    study = study.model_copy(update={"plan": tuple(plan)})
+    result = score(study, answers(cases=CASES[:5]))
+    assert not any("no truth" in warning for warning in result.warnings)
+    assert "| cases | 5, of which 3 with 4 lesions and 2 without |" in as_page(result, {})
+
+
+def test_what_both_arms_have_in_common_is_told_once() -> None:
+    result = score(given=[*answers(("r1",), arms=("with",)), *answers(("r2",), arms=("without",))])
+    assert len(result.warnings) == len(set(result.warnings))
