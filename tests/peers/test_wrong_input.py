@@ -37,10 +37,14 @@ class Bench:
         """Wait for the one rejection of a data set that was received; its bytes must be in quarantine."""
         wait_until(lambda: self._about(ds), "the image is rejected")
         [event] = self._about(ds)
-        reasons = [json.loads(path.read_text()) for path in (self.node.data_dir / "quarantine").glob("*.json")]
-        [kept] = [reason for reason in reasons if reason["sop_instance_uid"] == ds.SOPInstanceUID]
+        wait_until(lambda: self._kept_of(ds), "the image is in quarantine")  # which comes after the event
+        [kept] = self._kept_of(ds)
         assert kept["reason"] == event.reason
         return event
+
+    def _kept_of(self, ds: Dataset) -> list[dict[str, str]]:
+        reasons = [json.loads(path.read_text()) for path in (self.node.data_dir / "quarantine").glob("*.json")]
+        return [reason for reason in reasons if reason["sop_instance_uid"] == ds.SOPInstanceUID]
 
     def _about(self, ds: Dataset) -> list[AuditEvent]:
         rejected = self.node.events(EventKind.REJECTED)
